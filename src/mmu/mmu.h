@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mmu.h - the contract between the core and whatever makes pages accessible.
+ *
+ * The core says "this frame is now at that address"; an MMU makes it so. mmu/soft.c is the
+ * definition, mmu/uffd.c does the same to a live process through userfaultfd. mmu/check.c and
+ * mmu/inject.c have the same operations and stack in front of either.
+ *
+ * Two places can hold a page: a virtual address of the program, and a slot of an arena
+ * (struct ferry_frame names a slot). Every slot and every armed address is either empty or holds
+ * one page. The operations below move pages between them.
+ *
+ * Rules for every operation on a range (va/frame, pages, done):
+ *  1. *done is set on every return: that many pages, counted from the first, have certainly been
+ *     done, and no other page has been touched. 0 is returned only if *done == pages.
+ *  2. On error the page at index *done is the one that could not be done, for the reason returned.
+ *     A backend whose host reports less than it did (facts: a MOVE that is not whole is never
+ *     believed) looks before it answers.
+ *  3. An access of the program to an empty armed page parks the accessing thread until wake()
+ *     covers its address; it then tries again. Waking too often is harmless.
+ *  4. No operation sleeps for anything that the program has to do first. -EAGAIN means that an
+ *     event of the program (fork, remap, unmap, remove) is waiting to be read: give up the space
+ *     lock, let the events be read, look again, retry.
+ *  5. -ESRCH: the address space is gone. Nothing else will be answered from then on.
+ *  6. pages with frame.huge are FERRY_HUGE_PAGES exactly, va and frame.number aligned, and are
+ *     moved whole or not at all. Only enter_copy() may also be given a part of a huge slot
+ *     (frame.huge, any number of its pages): what arrives is small pages.
+ */
+#ifndef FERRY_MMU_MMU_H
+#define FERRY_MMU_MMU_H
+
+#include "base/types.h"
+
+/* What lookup() says of one page of the program. */
+enum ferry_mmu_page {
+	FERRY_MMU_PRESENT = 1 << 0,
+	FERRY_MMU_EXCLUSIVE = 1 << 1, /* mapped here only: not shared since a fork */
+	FERRY_MMU_ZERO = 1 << 2,      /* the zero page */
+	FERRY_MMU_FILE = 1 << 3,      /* a page of a file or of shared memory */
+	FERRY_MMU_WP = 1 << 4,        /* write-protected by unprotect()'s opposite */
+	FERRY_MMU_HUGE = 1 << 5,      /* part of a 2 MiB page */
+};
+
+struct ferry_mmu_caps {
+	bool move;      /* enter() and remove() work; otherwise only enter_copy() */
+	bool zero_page; /* enter_zero() works and its page can be told by lookup() */
+	bool huge;      /* 2 MiB frames can be filled and moved whole */
+};
+
+struct ferry_mmu;
+
+struct ferry_mmu_ops {
+	/*
+	 * Slots -> program: the pages of the slots become accessible at va, writable; slots empty.
+	 * => 0, -EEXIST (a page is at that address), -ENOENT (nothing armed is mapped there),
+	 *    -EINVAL (protection or lock of the mapping: use enter_copy), -EBUSY, -EAGAIN, -ESRCH,
+	 *    -ENOMEM (the host has no page table).
+	 */
+	int (*enter)(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame frame, uint32_t pages,
+		     uint32_t *done);
+	/* The same by copying into any protection; the slots keep their pages. Same errors. */
+	int (*enter_copy)(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame frame,
+			  uint32_t pages, uint32_t *done);
+	/*
+	 * Program -> slots: pages leave va and lie in the (empty) slots, contents intact; no store
+	 * of the program can reach them any more. The program's accesses park from then on.
+	 * => 0, -EBUSY (pinned, or shared since a fork: untouched), -ENOENT (no page there),
+	 *    -EINVAL (protection or lock of the mapping), -EEXIST (slot not empty), -EAGAIN,
+	 *    -ESRCH.
+	 * A zero page can be removed too.
+	 */
+	int (*remove)(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame frame, uint32_t pages,
+		      uint32_t *done);
+	/*
+	 * Maps the zero page at an empty va, so that a write faults again (with write set) and a
+	 * read does not. => 0, -EEXIST, -ENOENT, -EAGAIN, -ESRCH, -EINVAL (not supported there).
+	 * -ESTALE: a write slipped in: a frame of the host is at va now, writable.
+	 */
+	int (*enter_zero)(struct ferry_mmu *mmu, ferry_va va);
+	/* Lifts the write protection that enter_zero() set. Of a zero page the host then makes a
+	 * frame of its own at the next write, unseen. */
+	int (*unprotect)(struct ferry_mmu *mmu, ferry_va va, uint32_t pages);
+	/* Lets every thread parked in the range go on. Cannot fail but by -ESRCH, which is
+	 * ignored. */
+	void (*wake)(struct ferry_mmu *mmu, ferry_va va, uint64_t pages);
+	/* flags[i] = enum ferry_mmu_page bits of page i. => 0, -ESRCH, -EIO. */
+	int (*lookup)(struct ferry_mmu *mmu, ferry_va va, uint32_t pages, uint8_t *flags);
+	/* => address of the first page in [start, end) at which anything is present, or end. May be
+	 * NULL: then callers look up everything. */
+	ferry_va (*next_present)(struct ferry_mmu *mmu, ferry_va start, ferry_va end);
+
+	/*
+	 * A page that was shared by a fork and is mapped here only again (lookup says EXCLUSIVE)
+	 * may still be refused by remove(), until it is written to. This makes it movable, contents
+	 * unchanged, as a write of the program would. Called WITHOUT the space lock: it may have to
+	 * wait for a fault to be served. Any error means that the page is as it was. May be NULL.
+	 */
+	int (*reclaim_exclusive)(struct ferry_mmu *mmu, ferry_va va, uint32_t pages);
+
+	/* Puts zeroed pages into empty slots. => 0, -ENOMEM (host has none), -ESRCH. */
+	int (*fill)(struct ferry_mmu *mmu, struct ferry_frame frame, uint32_t pages,
+		    uint32_t *done);
+	/* Gives the pages of slots back to the host; the slots are empty afterwards. */
+	void (*drop)(struct ferry_mmu *mmu, struct ferry_frame frame, uint32_t pages);
+	/* Copies between pages in slots. Runs without locks; source pages are held, target not
+	 * reachable. */
+	int (*copy_frame)(struct ferry_mmu *mmu, struct ferry_frame target,
+			  struct ferry_frame source, uint32_t pages);
+	void (*zero_frame)(struct ferry_mmu *mmu, struct ferry_frame frame, uint32_t pages);
+	/* => true if the page in the slot holds only zeros. */
+	bool (*is_zero)(struct ferry_mmu *mmu, struct ferry_frame frame);
+
+	/* Makes a mapping of the program deliver its faults from now on. Idempotent.
+	 * => 0, -EINVAL (cannot be managed), -EBUSY (belongs to another userfaultfd), -ENOMEM,
+	 * -ESRCH. */
+	int (*arm)(struct ferry_mmu *mmu, ferry_va start, uint64_t len_bytes);
+};
+
+struct ferry_mmu {
+	const struct ferry_mmu_ops *ops;
+	struct ferry_mmu_caps caps;
+};
+
+#endif

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* soft_parts.h - what soft.c and soft_program.c share; nobody else includes it. */
+#ifndef FERRY_MMU_SOFT_PARTS_H
+#define FERRY_MMU_SOFT_PARTS_H
+
+#include "mmu/soft.h"
+
+/* Values of ferry_soft_ref.index. */
+enum { FERRY_SOFT_EMPTY = 0, FERRY_SOFT_ZERO = 1, FERRY_SOFT_FIRST = 2 };
+
+void ferry_soft_lock(struct ferry_soft *soft);
+void ferry_soft_unlock(struct ferry_soft *soft);
+/* => lock NOT held: others may run now. */
+void ferry_soft_step(struct ferry_soft *soft);
+
+/* All below: lock held. */
+
+/* => zeroed memory with one user, or none (index FERRY_SOFT_EMPTY). */
+struct ferry_soft_ref ferry_soft_new_memory(struct ferry_soft *soft);
+void ferry_soft_free_if_unused(struct ferry_soft *soft, struct ferry_soft_ref ref);
+void ferry_soft_put_memory(struct ferry_soft *soft, struct ferry_soft_ref ref);
+/* => the page, NULL outside the window; and NULL if it is not mapped. */
+struct ferry_soft_page *ferry_soft_page_at(struct ferry_soft *soft, ferry_va va);
+struct ferry_soft_page *ferry_soft_mapped_at(struct ferry_soft *soft, ferry_va va);
+struct ferry_soft_ref *ferry_soft_slot_at(struct ferry_soft *soft, struct ferry_frame frame);
+/* A 2 MiB page of which a part is touched on its own falls apart into small ones. */
+void ferry_soft_split_huge(struct ferry_soft *soft, ferry_va va);
+void ferry_soft_clear_page(struct ferry_soft *soft, struct ferry_soft_page *page);
+/* Gives an empty page a copy of what source holds. => 0, -ENOMEM. */
+int ferry_soft_copy_in(struct ferry_soft *soft, struct ferry_soft_page *page,
+		       struct ferry_soft_ref source);
+
+/* A write to a page that is there: what is shared since a fork, or zero, gets memory of its own. */
+void ferry_soft_make_own(struct ferry_soft *soft, ferry_va va, struct ferry_soft_page *page);
+
+static inline ferry_va ferry_soft_va_plus(ferry_va va, uint32_t pages)
+{
+	return va + (ferry_va)pages * FERRY_PAGE_SIZE;
+}
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * uffd.h - the live MMU: pages of a running process, through userfaultfd.
+ *
+ * Runs in a process that shares the program's memory (an agent). Two userfaultfds. On `program`,
+ * the program's memory is registered (missing and write-protect faults, and events), and so are the
+ * arenas (write-protect mode only: no fault of ours is ever delivered). Pages come in by
+ * UFFDIO_MOVE or UFFDIO_COPY, and go out by UFFDIO_MOVE, always on `program`: so the kernel refuses
+ * both, by -EAGAIN, from the instant in which the program changes its mappings until the event that
+ * tells of it has been read. Were a page taken out in between, it could be another than the books
+ * say: after an mremap, what lies at the target already came from elsewhere.
+ *
+ * A discard in an arena would be an event, too, which nobody reads while the discarding thread
+ * holds the space lock. So pages are thrown away in two steps: by UFFDIO_MOVE on `drain`, which has
+ * no events, into a small sink, and from there.
+ */
+#ifndef FERRY_MMU_UFFD_H
+#define FERRY_MMU_UFFD_H
+
+#include "mmu/mmu.h"
+
+/* The arenas of one node. Slot s lies at small + s * 4096, or at huge + s * 4096. */
+struct ferry_arena {
+	ferry_va small;
+	ferry_va huge;
+	uint64_t slots;       /* in each of the two */
+	uint64_t small_ready; /* slots below this are readable and writable (a) */
+	uint64_t huge_ready;  /* (a) */
+};
+
+struct ferry_uffd {
+	struct ferry_mmu mmu;
+	int program;  /* (c) userfaultfd of the program's memory */
+	int drain;    /* (c) userfaultfd of the sink */
+	ferry_va sink; /* (c) two times FERRY_HUGE_SIZE: pages on their way out of existence (s).
+			  The second half is for 2 MiB pages, which arrive whole only where there
+			  never were small ones */
+	int pagemap;  /* (c) /proc/self/pagemap */
+	bool no_thp;  /* (c) the host makes huge pages unasked: 4 KiB regions must refuse them */
+	bool huge_used; /* (a) a 2 MiB frame was made: lookup() must tell whether it is whole */
+	struct ferry_arena *arena; /* (c) by node */
+	uint32_t node_count;       /* (c) */
+};
+
+/*
+ * Registers arenas and sink (fields program, drain, pagemap, arena, node_count set by
+ * the caller) and finds out what the host can do. => 0, -errno.
+ */
+FERRY_MUST_CHECK int ferry_uffd_init(struct ferry_uffd *uffd);
+/* => the address of a slot. */
+ferry_va ferry_uffd_slot(const struct ferry_uffd *uffd, struct ferry_frame frame);
+
+#endif

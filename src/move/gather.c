@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * gather.c - which pages a batch takes, and where they go.
+ *
+ * An entry of the caller's list is pending, then settled once. Here it is settled when its page
+ * needs no move or can have none; put off when time may help; or it becomes a page of the batch.
+ */
+#include <errno.h>
+
+#include "base/os.h"
+#include "map/region.h"
+#include "move/mover.h"
+
+enum { GATHER_LOOK = 8192 }; /* entries looked at while the lock is held */
+
+/* What to do with an entry. */
+enum verdict {
+	ANSWERED, /* settled or put off */
+	TAKE,     /* a page for the batch */
+	TAKE_HUGE,
+};
+
+void ferry_mover_settle(struct ferry_mover *m, size_t index, int32_t status,
+			enum ferry_reason reason)
+{
+	struct ferry_move *move = &m->moves[index];
+
+	FERRY_DASSERT(move->status == FERRY_MOVE_PENDING);
+	move->status = status;
+	move->reason = (uint8_t)reason;
+	move->passes = (uint8_t)(m->pass + 1);
+	m->done++;
+	ferry_count(&m->space->books->counters.status[reason], 1);
+}
+
+void ferry_mover_put_off(struct ferry_mover *m, size_t index, enum ferry_reason reason)
+{
+	m->moves[index].reason = (uint8_t)reason;
+	if (reason != FERRY_REASON_FULL)
+		m->busy = true;
+}
+
+void ferry_mover_settle_shared(struct ferry_mover *m, size_t index)
+{
+	/* Only the host could move it for all who share it. */
+	if (m->options->move_all)
+		ferry_mover_settle(m, index, -EBUSY, FERRY_REASON_PINNED);
+	else
+		ferry_mover_settle(m, index, -EACCES, FERRY_REASON_SHARED);
+}
+
+uint8_t ferry_mover_look(struct ferry_mover *m, ferry_va va)
+{
+	struct ferry_mmu *mmu = m->space->mmu;
+	ferry_va end = ferry_huge_down(va) + FERRY_HUGE_SIZE;
+	uint32_t pages = FERRY_LOOK_PAGES;
+
+	if (m->look_pages > 0 && va >= m->look_va &&
+	    va < m->look_va + (ferry_va)m->look_pages * FERRY_PAGE_SIZE)
+		return m->look[(va - m->look_va) >> FERRY_PAGE_SHIFT];
+	if (pages > (end - va) >> FERRY_PAGE_SHIFT)
+		pages = (uint32_t)((end - va) >> FERRY_PAGE_SHIFT);
+	m->look_pages = 0;
+	/* Not knowing, assume what lets the MMU decide. */
+	if (mmu->ops->lookup(mmu, va, pages, m->look) != 0)
+		return FERRY_MMU_PRESENT | FERRY_MMU_EXCLUSIVE;
+	m->look_va = va;
+	m->look_pages = pages;
+	return m->look[0];
+}
+
+/* --- verdicts ----------------------------------------------------------------------------- */
+
+/* An address in no region: is anything mapped there? */
+static void answer_unmanaged(struct ferry_mover *m, size_t index)
+{
+	const struct ferry_space_host *host = &m->space->host;
+	ferry_va va = m->moves[index].va;
+	bool anonymous;
+	int err = -ENOENT;
+
+	if (va < m->hole_start || va >= m->hole_end) {
+		m->hole_start = m->hole_end = 0;
+		if (host->mapping_at != NULL)
+			err = host->mapping_at(host->context, va, &m->hole_start, &m->hole_end,
+					       &anonymous);
+		m->hole_reason = err == 0 ? FERRY_REASON_UNMANAGED : FERRY_REASON_UNMAPPED;
+	}
+	if (m->hole_reason == FERRY_REASON_UNMANAGED)
+		ferry_mover_settle(m, index, -EBUSY, FERRY_REASON_UNMANAGED);
+	else
+		ferry_mover_settle(m, index, -EFAULT, FERRY_REASON_UNMAPPED);
+}
+
+/* Looks for a page where none is known but one may be. => its entry, or NULL. */
+static struct ferry_pte *find_unknown(struct ferry_mover *m, ferry_va va)
+{
+	struct ferry_pte *slot;
+
+	if (!ferry_space_is_in_doubt(m->space, va))
+		return NULL;
+	if (ferry_space_reconcile(m->space, va, va + FERRY_PAGE_SIZE, -1) != 0)
+		return NULL;
+	ferry_mover_forget(m);
+	slot = ferry_mover_slot(m, va);
+	return slot == NULL || ferry_pte_state(*slot) == FERRY_PTE_NONE ? NULL : slot;
+}
+
+static void answer_absent(struct ferry_mover *m, size_t index)
+{
+	if (ferry_region_find(m->space->books, m->moves[index].va) != NULL)
+		ferry_mover_settle(m, index, -ENOENT, FERRY_REASON_ABSENT);
+	else
+		answer_unmanaged(m, index);
+}
+
+static bool is_thread_frame(const struct ferry_pte *slot, ferry_va va)
+{
+	const struct ferry_pte *leaf = slot - ferry_entry_index(va);
+	uint64_t any = 0;
+
+	for (uint32_t i = 0; i < FERRY_HUGE_PAGES; i++)
+		any |= leaf[i].word;
+	return (any & FERRY_PTE_THREAD) != 0;
+}
+
+/* A page shared since a fork as far as we know: the host knows better. => it is our own now. */
+static bool judge_shared(struct ferry_mover *m, size_t index, struct ferry_pte *slot)
+{
+	uint8_t flags = ferry_mover_look(m, m->moves[index].va);
+
+	if ((flags & FERRY_MMU_PRESENT) == 0 &&
+	    !ferry_entry_is_lost(m->space, m->moves[index].va)) {
+		m->events = true;
+		ferry_mover_put_off(m, index, FERRY_REASON_BUSY);
+		return false;
+	}
+	if ((flags & FERRY_MMU_PRESENT) == 0) {
+		ferry_entry_forget(m->space, slot);
+		ferry_count(&m->space->books->counters.healed, 1);
+		ferry_mover_settle(m, index, -ENOENT, FERRY_REASON_ABSENT);
+		return false;
+	}
+	if ((flags & FERRY_MMU_EXCLUSIVE) == 0) {
+		ferry_mover_settle_shared(m, index);
+		return false;
+	}
+	ferry_entry_own(m->space, slot);
+	return true;
+}
+
+/* A page that is away: is it somebody's? => false: put off. */
+static bool judge_held(struct ferry_mover *m, size_t index, struct ferry_pte *slot)
+{
+	int err = -EAGAIN;
+
+	if (!ferry_pte_has(*slot, FERRY_PTE_BUSY))
+		err = ferry_space_bring_home(m->space, m->moves[index].va);
+	if (err == 0 && ferry_pte_state(*slot) == FERRY_PTE_MAPPED)
+		return true;
+	if (err == -EAGAIN)
+		ferry_mover_put_off(m, index, FERRY_REASON_BUSY);
+	else
+		ferry_mover_settle(m, index, -ENOENT, FERRY_REASON_VANISHED);
+	return false;
+}
+
+/* Entries of one huge frame have one target: the last one's. */
+static void agree_on_target(struct ferry_mover *m, size_t index)
+{
+	ferry_va frame = ferry_huge_down(m->moves[index].va);
+	size_t end = index + 1;
+
+	if (end == m->count || ferry_huge_down(m->moves[end].va) != frame ||
+	    m->moves[end].target == m->moves[index].target)
+		return;
+	while (end < m->count && ferry_huge_down(m->moves[end].va) == frame)
+		end++;
+	for (size_t i = index; i < end; i++)
+		m->moves[i].target = m->moves[end - 1].target;
+}
+
+static enum verdict judge_resident(struct ferry_mover *m, size_t index, struct ferry_pte *slot)
+{
+	struct ferry_move *move = &m->moves[index];
+	bool huge = ferry_pte_has(*slot, FERRY_PTE_HUGE);
+
+	if (huge)
+		agree_on_target(m, index);
+	if (ferry_pte_state(*slot) == FERRY_PTE_HELD && !judge_held(m, index, slot))
+		return ANSWERED;
+	if (ferry_pte_frame(*slot).node == move->target) {
+		ferry_mover_settle(m, index, move->target, FERRY_REASON_THERE);
+		return ANSWERED;
+	}
+	if (ferry_pte_has(*slot, FERRY_PTE_THREAD) || (huge && is_thread_frame(slot, move->va))) {
+		ferry_mover_settle(m, index, -EBUSY, FERRY_REASON_THREAD);
+		return ANSWERED;
+	}
+	if (ferry_pte_has(*slot, FERRY_PTE_COW) && !judge_shared(m, index, slot))
+		return ANSWERED;
+	if (ferry_pte_has(*slot, FERRY_PTE_NO_SLOT) && ferry_entry_number(m->space, slot) != 0) {
+		ferry_mover_settle(m, index, -EBUSY, FERRY_REASON_UNMANAGED);
+		return ANSWERED;
+	}
+	if (ferry_nodeset_has(&m->full, (uint32_t)move->target)) {
+		ferry_mover_put_off(m, index, FERRY_REASON_FULL);
+		return ANSWERED;
+	}
+	return huge ? TAKE_HUGE : TAKE;
+}
+
+static enum verdict judge(struct ferry_mover *m, size_t index, struct ferry_pte *slot)
+{
+	enum ferry_pte_state state = slot == NULL ? FERRY_PTE_NONE : ferry_pte_state(*slot);
+
+	if (state == FERRY_PTE_NONE)
+		slot = find_unknown(m, m->moves[index].va);
+	if (state == FERRY_PTE_NONE && slot != NULL)
+		state = ferry_pte_state(*slot);
+	switch (state) {
+	case FERRY_PTE_NONE:
+		answer_absent(m, index);
+		return ANSWERED;
+	case FERRY_PTE_ZERO:
+		ferry_mover_settle(m, index, -EFAULT, FERRY_REASON_ZERO);
+		return ANSWERED;
+	default:
+		return judge_resident(m, index, slot);
+	}
+}
+
+/* --- gathering ---------------------------------------------------------------------------- */
+
+static void add_page(struct ferry_mover *m, uint32_t n, size_t index, ferry_va va,
+		     struct ferry_frame source)
+{
+	struct ferry_flight_page *page = &m->flight.pages[n];
+
+	page->va = va;
+	page->source = source;
+	page->gone = false;
+	page->entered = false;
+	page->index = (uint32_t)index;
+	if (m->pass > 0)
+		ferry_count(&m->space->books->counters.retries, 1);
+}
+
+/* A huge frame: one page of the batch for all entries in it. */
+static void add_huge(struct ferry_mover *m, size_t index, const struct ferry_pte *slot)
+{
+	ferry_va va = m->moves[index].va, base = ferry_huge_down(va);
+	struct ferry_frame source = ferry_pte_frame(*(slot - ferry_entry_index(va)));
+	size_t end = index;
+
+	while (end < m->count && m->moves[end].va < base + FERRY_HUGE_SIZE)
+		end++;
+	m->group_end = end;
+	add_page(m, 0, index, base, source);
+}
+
+uint32_t ferry_mover_gather(struct ferry_mover *m, size_t *next)
+{
+	uint32_t n = 0;
+	size_t i = *next;
+	size_t stop = m->count - i > GATHER_LOOK ? i + GATHER_LOOK : m->count;
+
+	m->group_end = 0;
+	for (; i < stop && n < m->limit; i++) {
+		struct ferry_move *move = &m->moves[i];
+		struct ferry_pte *slot;
+		enum verdict verdict;
+
+		if (move->status != FERRY_MOVE_PENDING)
+			continue;
+		slot = ferry_mover_slot(m, move->va);
+		verdict = judge(m, i, slot);
+		if (verdict != ANSWERED)
+			slot = ferry_mover_slot(m, move->va);
+		if (verdict == TAKE) {
+			add_page(m, n++, i, move->va, ferry_pte_frame(*slot));
+		} else if (verdict == TAKE_HUGE) {
+			if (n > 0)
+				break;
+			add_huge(m, i, slot);
+			i = m->group_end;
+			n = 1;
+			break;
+		}
+	}
+	*next = i;
+	return n;
+}
+
+/* --- targets ------------------------------------------------------------------------------ */
+
+/* Neighbouring pages from k on that go to one node: they want neighbouring frames. */
+static uint32_t same_target(const struct ferry_mover *m, uint32_t k, uint32_t n)
+{
+	const struct ferry_flight_page *first = &m->flight.pages[k];
+	int32_t target = m->moves[first->index].target;
+	uint32_t pages = 1;
+
+	while (k + pages < n && pages < m->wish &&
+	       first[pages].va == first->va + (ferry_va)pages * FERRY_PAGE_SIZE &&
+	       m->moves[first[pages].index].target == target)
+		pages++;
+	return pages;
+}
+
+/* Looking for long runs where there are only scraps takes longer than it saves. */
+static void learn_wish(struct ferry_mover *m, uint32_t wanted, uint32_t got)
+{
+	if (got < wanted)
+		m->wish = 2 * got;
+	else if (got >= m->wish && m->wish < FERRY_HUGE_PAGES)
+		m->wish *= 2;
+}
+
+static int take_targets(struct ferry_mover *m, uint32_t k, uint32_t pages, uint32_t *taken)
+{
+	struct ferry_space *space = m->space;
+	struct ferry_flight_page *page = &m->flight.pages[k];
+	uint32_t node = (uint32_t)m->moves[page->index].target;
+	struct ferry_run run;
+	int ret;
+
+	if (page->source.huge) {
+		ret = ferry_pool_take_huge(&space->pools[node], space->mmu, FERRY_FILL_ANY, &run);
+		*taken = 1;
+	} else {
+		ret = ferry_pool_take(&space->pools[node], space->mmu, pages, FERRY_FILL_ANY, &run);
+		*taken = ret < 0 ? 0 : run.pages;
+		/* A lease that is used up says nothing of how scattered the frames are. */
+		if (ret >= 0)
+			learn_wish(m, pages, *taken);
+	}
+	ferry_entry_publish(space, node);
+	if (ret < 0)
+		return ret;
+	for (uint32_t i = 0; i < *taken; i++)
+		page[i].target = ferry_frame_plus(run.first, i);
+	ferry_flight_tally(space, node, run.pages);
+	return 0;
+}
+
+/* No frame on node: asks the machine, then takes back what was placed ahead. => try again. */
+static bool find_frames(struct ferry_mover *m, uint32_t node, uint32_t pages)
+{
+	struct ferry_space *space = m->space;
+	bool granted = false;
+
+	if (space->pools[node].dry_until_ns <= ferry_os->now_ns()) {
+		ferry_lock_release(&space->lock);
+		granted = ferry_space_refill(space, node, pages);
+		ferry_lock_acquire(&space->lock);
+		ferry_mover_forget(m);
+	}
+	return granted || ferry_space_reclaim_ahead_on(space, node, pages) > 0;
+}
+
+/* Pages of the batch that go to node: what one request to the machine should be good for. */
+static uint32_t wanted_on(const struct ferry_mover *m, uint32_t node, uint32_t n)
+{
+	uint32_t pages = 0;
+
+	for (uint32_t k = 0; k < n; k++)
+		pages += (uint32_t)m->moves[m->flight.pages[k].index].target == node;
+	return pages;
+}
+
+/* The first page of the batch found no frame. */
+static void no_target(struct ferry_mover *m, uint32_t n, int err, size_t *next)
+{
+	uint32_t node = (uint32_t)m->moves[m->flight.pages[0].index].target;
+
+	if (m->group_end == 0) {
+		if (err != -ENOSPC || !find_frames(m, node, wanted_on(m, node, n)))
+			ferry_nodeset_add(&m->full, node);
+		return;
+	}
+	/* No room for a huge frame: small ones may still have it. */
+	if (err == -ENOSPC && find_frames(m, node, FERRY_HUGE_PAGES))
+		return;
+	for (; *next < m->group_end; (*next)++)
+		ferry_mover_put_off(m, *next, FERRY_REASON_FULL);
+}
+
+uint32_t ferry_mover_targets(struct ferry_mover *m, uint32_t n, size_t *next)
+{
+	uint32_t k = 0, taken;
+	int err = 0;
+
+	while (k < n && err == 0) {
+		err = take_targets(m, k, same_target(m, k, n), &taken);
+		if (err == 0)
+			k += taken;
+	}
+	if (k == n)
+		return n;
+	/* The others are gathered again. */
+	*next = m->flight.pages[k].index;
+	if (k > 0)
+		return k;
+	if (err == -ESRCH)
+		__atomic_store_n(&m->space->gone, 1, __ATOMIC_RELAXED);
+	else
+		no_target(m, n, err, next);
+	return 0;
+}

@@ -1,0 +1,452 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * move_pages.c - the two doors to ferry_migrate(): a list of addresses, and a range.
+ *
+ * A list is sorted by page (unless it is already), entries of one page are merged into one move,
+ * and the answers are dealt out again in the caller's order. Entries in one huge frame share a
+ * target: the last one's in the caller's order.
+ */
+#include "move/move_pages.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/os.h"
+#include "map/entry.h"
+#include "map/region.h"
+
+enum {
+	RANGE_MOVES = 16384,
+	FEW = 16, /* entries of a list call that needs no allocation */
+};
+
+/* One entry of the caller's list. */
+struct item {
+	ferry_va va;
+	uint32_t index;
+	uint32_t move;
+};
+
+/* The working memory of a list call, in one piece. */
+struct list {
+	struct ferry_space *space;
+	const struct ferry_move_call *call;
+	struct item *items; /* count, sorted */
+	struct item *spare; /* count */
+	struct ferry_move *moves;
+	size_t move_count;
+};
+
+/* --- sorting ------------------------------------------------------------------------------ */
+
+static void merge(const struct item *from, struct item *to, size_t left, size_t middle,
+		  size_t right)
+{
+	size_t i = left, j = middle;
+
+	for (size_t k = left; k < right; k++) {
+		bool first = i < middle && (j >= right || from[i].va <= from[j].va);
+
+		to[k] = first ? from[i++] : from[j++];
+	}
+}
+
+/* Stable, so that the last of equal addresses is the last in the caller's order. */
+static void sort_items(struct list *list)
+{
+	size_t count = list->call->count;
+
+	for (size_t width = 1; width < count; width *= 2) {
+		struct item *from = list->items;
+
+		for (size_t left = 0; left < count; left += 2 * width) {
+			size_t middle = left + width < count ? left + width : count;
+			size_t right = left + 2 * width < count ? left + 2 * width : count;
+
+			merge(from, list->spare, left, middle, right);
+		}
+		list->items = list->spare;
+		list->spare = from;
+	}
+}
+
+/* --- from entries to moves ------------------------------------------------------------------ */
+
+static int check_nodes(const struct ferry_space *space, const struct ferry_move_call *call)
+{
+	const struct ferry_machine *machine = space->machine;
+	const struct ferry_node *nodes = ferry_machine_nodes(machine);
+
+	for (size_t i = 0; i < call->count; i++) {
+		if (call->nodes[i] < 0 || (uint32_t)call->nodes[i] >= machine->node_count ||
+		    nodes[call->nodes[i]].capacity_pages == 0)
+			return -ENODEV;
+	}
+	return 0;
+}
+
+static void list_divide(struct list *list, void *memory)
+{
+	list->items = memory;
+	list->spare = list->items + list->call->count;
+	list->moves = (struct ferry_move *)(void *)(list->spare + list->call->count);
+}
+
+static void fill_items(struct list *list)
+{
+	bool ascending = true;
+
+	for (size_t i = 0; i < list->call->count; i++) {
+		struct item *item = &list->items[i];
+
+		item->va = ferry_page_down(ferry_untag(list->call->pages[i]));
+		item->index = (uint32_t)i;
+		if (i > 0 && item->va < item[-1].va)
+			ascending = false;
+	}
+	if (!ascending)
+		sort_items(list);
+}
+
+/* One move for each page; the last target of a page wins. */
+static void merge_items(struct list *list)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < list->call->count; i++) {
+		struct item *item = &list->items[i];
+
+		if (n == 0 || list->moves[n - 1].va != item->va)
+			list->moves[n++].va = item->va;
+		list->moves[n - 1].target = list->call->nodes[item->index];
+		item->move = (uint32_t)(n - 1);
+	}
+	list->move_count = n;
+}
+
+/* Items [first, end) lie in one 2 MiB range: if it is a huge frame, the last target wins. */
+static void unite(struct list *list, size_t first, size_t end)
+{
+	const struct item *items = list->items;
+	struct ferry_pte pte = ferry_ptable_get(list->space->books, items[first].va);
+	uint32_t last = items[first].index;
+
+	if (!ferry_pte_has(pte, FERRY_PTE_HUGE) || items[first].move == items[end - 1].move)
+		return;
+	for (size_t i = first; i < end; i++) {
+		if (items[i].index > last)
+			last = items[i].index;
+	}
+	for (size_t i = first; i < end; i++)
+		list->moves[items[i].move].target = list->call->nodes[last];
+}
+
+static void unite_huge(struct list *list)
+{
+	size_t first = 0, count = list->call->count;
+
+	while (first < count) {
+		ferry_va frame = ferry_huge_down(list->items[first].va);
+		size_t end = first + 1;
+
+		while (end < count && ferry_huge_down(list->items[end].va) == frame)
+			end++;
+		if (end - first > 1)
+			unite(list, first, end);
+		first = end;
+	}
+}
+
+/* --- from moves to answers ------------------------------------------------------------------ */
+
+static void scatter(const struct list *list)
+{
+	for (size_t i = 0; i < list->call->count; i++) {
+		const struct item *item = &list->items[i];
+		const struct ferry_move *move = &list->moves[item->move];
+
+		list->call->status[item->index] = move->status;
+		if (list->call->reasons != NULL)
+			list->call->reasons[item->index] = move->reason;
+	}
+}
+
+static bool is_failure(int32_t status)
+{
+	return status == -EBUSY || status == -ENOMEM || status == -EIO || status == -EINVAL;
+}
+
+/* Contract seed: entries that failed; -ENOENT if no page needed moving. */
+static int64_t result_seed(const struct list *list)
+{
+	int64_t failed = 0;
+	bool moved = false;
+
+	for (size_t i = 0; i < list->call->count; i++) {
+		const struct ferry_move *move = &list->moves[list->items[i].move];
+
+		failed += is_failure(move->status);
+		moved = moved || (move->status >= 0 && move->reason == FERRY_REASON_MOVED);
+	}
+	return failed == 0 && !moved ? -ENOENT : failed;
+}
+
+/* Contract linux: pages that failed, a huge frame counts as one; -ENOMEM if a target was full. */
+static int64_t result_linux(const struct list *list)
+{
+	int64_t failed = 0;
+	ferry_va counted = 1;
+
+	for (size_t i = 0; i < list->move_count; i++) {
+		const struct ferry_move *move = &list->moves[i];
+		struct ferry_pte pte;
+
+		if (!is_failure(move->status))
+			continue;
+		if (move->status == -ENOMEM)
+			return -ENOMEM;
+		pte = ferry_ptable_get(list->space->books, move->va);
+		if (ferry_pte_has(pte, FERRY_PTE_HUGE) && ferry_huge_down(move->va) == counted)
+			continue;
+		counted = ferry_pte_has(pte, FERRY_PTE_HUGE) ? ferry_huge_down(move->va) : 1;
+		failed++;
+	}
+	return failed;
+}
+
+static bool is_any_moved(const struct list *list)
+{
+	for (size_t i = 0; i < list->move_count; i++) {
+		if (list->moves[i].status >= 0)
+			return true;
+	}
+	return false;
+}
+
+static int64_t move_list(struct list *list)
+{
+	const struct ferry_move_call *call = list->call;
+	struct ferry_migrate_options options = {
+		.stall_budget_ns = call->stall_budget_ns,
+		.move_all = call->move_all,
+		.seed = call->seed,
+	};
+	int err;
+
+	fill_items(list);
+	merge_items(list);
+	unite_huge(list);
+	err = ferry_migrate(list->space, list->moves, list->move_count, &options);
+	if (err == -ENOMEM)
+		return err;
+	scatter(list);
+	/* A program that ends in mid-call has its pages where they are; one that had ended is none.
+	 */
+	if (err != 0 && !is_any_moved(list))
+		return err;
+	return call->seed ? result_seed(list) : result_linux(list);
+}
+
+int64_t ferry_move_pages_in(struct ferry_space *space, const struct ferry_move_call *call)
+{
+	const size_t each = 2 * sizeof(struct item) + sizeof(struct ferry_move);
+	struct list list = { .space = space, .call = call };
+	uint64_t few[FEW * (2 * sizeof(struct item) + sizeof(struct ferry_move)) / 8];
+	void *memory = few;
+	int64_t result;
+
+	if (call->nodes == NULL) {
+		ferry_books_query_pages(space->books, call->count, call->pages, call->status,
+					call->reasons);
+		return 0;
+	}
+	ferry_count(&space->books->counters.move_calls, 1);
+	if (call->count == 0)
+		return call->seed ? -ENOENT : 0;
+	if (check_nodes(space, call) != 0)
+		return -ENODEV;
+	if (call->count > FEW)
+		memory = call->count > INT32_MAX ? NULL : ferry_os->alloc(call->count * each);
+	if (memory == NULL)
+		return -ENOMEM;
+	list_divide(&list, memory);
+	result = move_list(&list);
+	if (memory != few)
+		ferry_os->free(memory, call->count * each);
+	return result;
+}
+
+/* --- a range ------------------------------------------------------------------------------ */
+
+/* => resident pages on the nodes asked for, among pages entries from first on. */
+static uint64_t count_asked(const struct ferry_pte *first, uint64_t pages,
+			    const struct ferry_nodeset *from)
+{
+	uint64_t asked = 0;
+
+	for (uint64_t i = 0; i < pages; i++) {
+		struct ferry_pte pte = { .word = __atomic_load_n(&first[i].word,
+								 __ATOMIC_RELAXED) };
+
+		asked += ferry_pte_resident(pte) &&
+			 ferry_nodeset_has(from, ferry_pte_frame(pte).node);
+	}
+	return asked;
+}
+
+uint64_t ferry_range_count(const struct ferry_books *books, const struct ferry_range_call *call)
+{
+	ferry_va va = ferry_ptable_next_leaf(books, ferry_page_down(call->start), call->end);
+	uint64_t asked = 0;
+
+	while (va < call->end) {
+		const struct ferry_pte *leaf = ferry_ptable_leaf(books, va);
+		ferry_va stop = ferry_huge_down(va) + FERRY_HUGE_SIZE;
+
+		if (stop > call->end)
+			stop = ferry_page_up(call->end);
+		if (leaf != NULL)
+			asked += count_asked(leaf + ferry_entry_index(va),
+					     (stop - va) >> FERRY_PAGE_SHIFT, &call->from);
+		va = ferry_ptable_next_leaf(books, stop, call->end);
+	}
+	return asked;
+}
+
+struct sweep {
+	struct ferry_space *space;
+	const struct ferry_range_call *call;
+	struct ferry_range_result *result;
+	struct ferry_move *moves;
+	size_t count;
+	ferry_va va;        /* how far it has come */
+	size_t done_before; /* entries of earlier chunks */
+};
+
+/* Adds the pages of entries [first, last) of a leaf. */
+static void sweep_entries(struct sweep *s, const struct ferry_pte *leaf, uint32_t first,
+			  uint32_t last)
+{
+	ferry_va va = s->va;
+
+	for (uint32_t i = first; i < last; i++, va += FERRY_PAGE_SIZE) {
+		struct ferry_pte pte = leaf[i];
+
+		if (!ferry_pte_resident(pte)) {
+			bool zero = ferry_pte_state(pte) == FERRY_PTE_ZERO;
+
+			s->result->reasons[zero ? FERRY_REASON_ZERO : FERRY_REASON_ABSENT]++;
+			continue;
+		}
+		if (!ferry_nodeset_has(&s->call->from, ferry_pte_frame(pte).node))
+			continue;
+		s->moves[s->count].va = va;
+		s->moves[s->count++].target = s->call->target;
+	}
+}
+
+/* Goes on by at most one leaf. => false: the range is done. */
+static bool sweep_step(struct sweep *s)
+{
+	const struct ferry_books *books = s->space->books;
+	const struct ferry_region *regions = ferry_books_regions(books);
+	uint32_t index = ferry_region_index(books, s->va);
+	const struct ferry_pte *leaf;
+	ferry_va stop;
+
+	if (s->va >= s->call->end || index >= books->region_count ||
+	    regions[index].start >= s->call->end)
+		return false;
+	if (s->va < regions[index].start)
+		s->va = regions[index].start;
+	stop = regions[index].end < s->call->end ? regions[index].end : s->call->end;
+	leaf = ferry_entry_leaf(s->space, s->va);
+	if (leaf == NULL) {
+		stop = ferry_ptable_next_leaf(books, s->va, stop);
+		s->result->reasons[FERRY_REASON_ABSENT] += (stop - s->va) >> FERRY_PAGE_SHIFT;
+	} else {
+		uint32_t first = ferry_entry_index(s->va);
+
+		if (stop > ferry_huge_down(s->va) + FERRY_HUGE_SIZE)
+			stop = ferry_huge_down(s->va) + FERRY_HUGE_SIZE;
+		sweep_entries(s, leaf, first,
+			      first + (uint32_t)((stop - s->va) >> FERRY_PAGE_SHIFT));
+	}
+	s->va = stop;
+	return true;
+}
+
+/* Collects the next chunk of pages. => false: there are no more after these. */
+static bool sweep_collect(struct sweep *s)
+{
+	bool more = true;
+
+	s->count = 0;
+	ferry_lock_acquire(&s->space->lock);
+	/* Whole leaves, so that no huge frame is cut in two. */
+	while (more && s->count + FERRY_HUGE_PAGES <= RANGE_MOVES)
+		more = sweep_step(s);
+	ferry_lock_release(&s->space->lock);
+	return more;
+}
+
+static bool sweep_between(void *context, size_t done)
+{
+	struct sweep *s = context;
+
+	if (s->call->between != NULL && s->call->between(s->call->context, s->done_before + done))
+		s->result->stopped = true;
+	return s->result->stopped;
+}
+
+static int sweep_migrate(struct sweep *s)
+{
+	struct ferry_migrate_options options = {
+		.stall_budget_ns = s->call->stall_budget_ns,
+		.move_all = s->call->move_all,
+		.seed = s->call->seed,
+		.between = sweep_between,
+		.context = s,
+	};
+	int err;
+
+	if (s->count == 0)
+		return 0;
+	err = ferry_migrate(s->space, s->moves, s->count, &options);
+	if (err == -ENOMEM)
+		return err;
+	s->result->asked_pages += s->count;
+	s->done_before += s->count;
+	for (size_t i = 0; i < s->count; i++)
+		s->result->reasons[s->moves[i].reason]++;
+	return err;
+}
+
+int ferry_move_range_in(struct ferry_space *space, const struct ferry_range_call *call,
+			struct ferry_range_result *result)
+{
+	struct sweep s = {
+		.space = space,
+		.call = call,
+		.result = result,
+		.va = ferry_page_down(call->start),
+	};
+	const size_t bytes = RANGE_MOVES * sizeof(struct ferry_move);
+	bool more = true;
+	int err = 0;
+
+	memset(result, 0, sizeof(*result));
+	if (call->target < 0 || (uint32_t)call->target >= space->machine->node_count ||
+	    ferry_machine_nodes(space->machine)[call->target].capacity_pages == 0)
+		return -ENODEV;
+	s.moves = ferry_os->alloc(bytes);
+	if (s.moves == NULL)
+		return -ENOMEM;
+	ferry_count(&space->books->counters.move_calls, 1);
+	while (more && err == 0 && !result->stopped) {
+		more = sweep_collect(&s);
+		err = sweep_migrate(&s);
+	}
+	ferry_os->free(s.moves, bytes);
+	return err;
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * move_pages.h - the contract of move_pages(): addresses in, nodes in, one status per page out.
+ */
+#ifndef FERRY_MOVE_MOVE_PAGES_H
+#define FERRY_MOVE_MOVE_PAGES_H
+
+#include "move/migrate.h"
+
+/* An address without its tag: bits 56 to 63 of a tagged user address count for nothing. */
+static inline ferry_va ferry_untag(uint64_t address)
+{
+	const uint64_t tag = UINT64_C(0xff) << 56;
+
+	return (address >> FERRY_VA_BITS & 0x1ff) == 0 ? address & ~tag : address;
+}
+
+struct ferry_move_call {
+	size_t count;
+	const uint64_t *pages; /* any addresses, tags and offsets in the page allowed */
+	const int32_t *nodes;  /* NULL: query */
+	int32_t *status;       /* written for every entry unless the call fails */
+	uint8_t *reasons;      /* NULL, or enum ferry_reason per entry */
+	bool seed;             /* contract seed or linux (1.5) */
+	bool move_all;
+	uint64_t stall_budget_ns;
+};
+
+/*
+ * Query: fills status from books (any process's, read-only); never faults, never moves.
+ * Addresses in no managed region get -EFAULT and FERRY_REASON_UNMANAGED, for the caller to settle.
+ */
+void ferry_books_query_pages(const struct ferry_books *books, size_t count, const uint64_t *pages,
+		       int32_t *status, uint8_t *reasons);
+/*
+ * Query of consecutive pages: status[i] for start + i pages: node, -ENOENT, -EFAULT (zero page, or
+ * no region). One pass over the table.
+ */
+void ferry_books_query_range(const struct ferry_books *books, ferry_va start, size_t pages,
+		       int32_t *status);
+
+/*
+ * The whole move call on validated arguments (flags, rights and pointers are the door's affair):
+ * checks nodes (-ENODEV unknown or memoryless; nothing moved then), sorts, merges duplicates (the
+ * last target wins, every entry of one page reports that page), migrates, scatters statuses.
+ * => lock NOT held. >= 0 pages not moved by the rule of the contract, or -ENODEV, -ENOMEM (control
+ *    array), -ENOENT (seed: nothing needed moving), -ESRCH.
+ */
+FERRY_MUST_CHECK int64_t ferry_move_pages_in(struct ferry_space *space,
+					     const struct ferry_move_call *call);
+
+/* What a range move asks. */
+struct ferry_range_call {
+	ferry_va start, end;
+	int32_t target;
+	struct ferry_nodeset from; /* pages on other nodes are left alone */
+	bool move_all;
+	bool seed;
+	uint64_t stall_budget_ns;
+	bool (*between)(void *context, size_t done_pages); /* as in ferry_migrate_options */
+	void *context;
+};
+
+struct ferry_range_result {
+	uint64_t reasons[FERRY_REASON_COUNT]; /* pages by reason; resident pages only, and absent */
+	uint64_t asked_pages;                 /* resident pages in the range and set */
+	bool stopped;                         /* between() said so */
+};
+
+/* => resident pages that a range call would ask for, from books (no lock, a moment's truth). */
+uint64_t ferry_range_count(const struct ferry_books *books, const struct ferry_range_call *call);
+/* Moves the resident pages of a range. => lock NOT held. 0, -ENODEV, -ENOMEM, -ESRCH. */
+FERRY_MUST_CHECK int ferry_move_range_in(struct ferry_space *space,
+					 const struct ferry_range_call *call,
+					 struct ferry_range_result *result);
+
+#endif

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mover.h - the working state of one migration, shared by gather.c, batch.c and migrate.c.
+ *
+ * A batch: gather (which pages, and what the others answer), targets (frames for them), out, copy,
+ * in. The lock is held from gather to out, and for in.
+ */
+#ifndef FERRY_MOVE_MOVER_H
+#define FERRY_MOVE_MOVER_H
+
+#include "base/nodeset.h"
+#include "map/entry.h"
+#include "map/flight.h"
+#include "move/migrate.h"
+
+enum {
+	FERRY_MOVE_PENDING = INT32_MIN, /* status of an entry that has no answer yet */
+	FERRY_LOOK_PAGES = 64,
+};
+
+struct ferry_mover {
+	struct ferry_space *space;
+	struct ferry_move *moves;
+	size_t count;
+	const struct ferry_migrate_options *options;
+	uint64_t budget_ns;
+	uint64_t page_ns; /* how long a page was away for each page of its batch, lately; 0: unknown
+			   */
+	uint32_t limit;   /* pages of the next batch */
+	uint32_t pass;
+	size_t done;    /* entries with an answer */
+	size_t moved;   /* pages that moved in this pass */
+	bool busy;      /* entries were put off in this pass that time may help */
+	bool events;    /* an event has to be read before anything else */
+	uint32_t again; /* tries at the entry `again_at` that an event was in the way of */
+	size_t again_at;
+	size_t group_end;   /* end of the entries in the huge frame that is moved, 0: small pages */
+	uint32_t out_pages; /* of the flight when it left; 4 KiB pages */
+	uint64_t back_ns;   /* when its last page was accessible again */
+	struct ferry_run
+		huge_source; /* what to copy if it is a huge frame: an event may split it */
+	struct ferry_run huge_target;
+	uint32_t wish;      /* longest run of frames to ask for: falls where there are scraps */
+	struct ferry_nodeset full; /* target nodes without a frame, until one leaves them */
+
+	/* Valid while the lock is held. */
+	struct ferry_pte *leaf; /* of leaf_va, or NULL */
+	ferry_va leaf_va;       /* 1: nothing cached */
+	ferry_va look_va;
+	uint32_t look_pages; /* 0: nothing looked at */
+	uint8_t look[FERRY_LOOK_PAGES];
+
+	ferry_va hole_start; /* the part of the address space that was last asked about */
+	ferry_va hole_end;
+	uint8_t hole_reason;
+	uint32_t never; /* a word to sleep on that nobody wakes */
+	struct ferry_flight flight;
+};
+
+/* Forgets what is only valid while the lock is held. */
+static inline void ferry_mover_forget(struct ferry_mover *m)
+{
+	m->leaf_va = 1;
+	m->leaf = NULL;
+	m->look_pages = 0;
+}
+
+/* => the entry of va, or NULL. => lock held. */
+static inline struct ferry_pte *ferry_mover_slot(struct ferry_mover *m, ferry_va va)
+{
+	ferry_va leaf_va = ferry_huge_down(va);
+
+	if (m->leaf_va != leaf_va) {
+		m->leaf = ferry_entry_leaf(m->space, va);
+		m->leaf_va = leaf_va;
+	}
+	return m->leaf == NULL ? NULL : m->leaf + ferry_entry_index(va);
+}
+
+/* Gives an entry its answer. */
+void ferry_mover_settle(struct ferry_mover *m, size_t index, int32_t status,
+			enum ferry_reason reason);
+/* Puts an entry off to a later pass; reason is its answer if there is none. */
+void ferry_mover_put_off(struct ferry_mover *m, size_t index, enum ferry_reason reason);
+/* What the host says of the page (enum ferry_mmu_page), by blocks. => lock held. */
+uint8_t ferry_mover_look(struct ferry_mover *m, ferry_va va);
+/* The answer for a page that is shared with another process. */
+void ferry_mover_settle_shared(struct ferry_mover *m, size_t index);
+
+/*
+ * Collects pages from moves[*next] on into flight.pages (va, source, index), answering those that
+ * need no move. A huge frame comes alone; m->group_end is set then.
+ * => lock held. Pages; *next = the first entry not looked at.
+ */
+uint32_t ferry_mover_gather(struct ferry_mover *m, size_t *next);
+/*
+ * Gives the first pages of flight.pages[0..n) their target frames.
+ * => lock held on entry and exit, let go in between only if the answer is 0: then *next is where
+ *    to go on gathering.
+ */
+uint32_t ferry_mover_targets(struct ferry_mover *m, uint32_t n, size_t *next);
+/* Takes flight.pages[0..n) out; what could not be is answered or put off. => lock held. */
+void ferry_mover_out(struct ferry_mover *m, uint32_t n, size_t *next);
+/* => lock NOT held. 0, or the MMU's error. */
+FERRY_MUST_CHECK int ferry_mover_copy(struct ferry_mover *m);
+/* Brings the flight in, at the target frames, or back at its own (home).
+ * => lock held on entry and exit; let go while events are in the way. */
+void ferry_mover_in(struct ferry_mover *m, bool home);
+
+#endif

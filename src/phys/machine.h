@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * machine.h - what a machine is made of: nodes, distances, CPUs, tunables, processes.
+ *
+ * This is the layout of the machine segment. The keeper writes it, everybody else maps it
+ * read-only; it holds no pointers. All sizes are in pages unless named otherwise.
+ *
+ * Letters: (c) fixed before the first process joins, (a) atomic, written by the keeper only.
+ */
+#ifndef FERRY_PHYS_MACHINE_H
+#define FERRY_PHYS_MACHINE_H
+
+#include "base/nodeset.h"
+#include "base/types.h"
+
+#define FERRY_MACHINE_MAGIC 0x315952524546u /* "FERRY1" */
+
+enum { FERRY_MACHINE_VERSION = 1, FERRY_PROCESSES_MAX = 4096, FERRY_CPUS_MAX = 1024 };
+
+enum ferry_node_kind { FERRY_NODE_RAM = 0 };
+
+enum ferry_policy_mode {
+	FERRY_POLICY_LOCAL = 0, /* node of the faulting CPU, then its fallback order */
+	FERRY_POLICY_BIND,      /* nearest of the set; nothing outside it */
+	FERRY_POLICY_INTERLEAVE /* pages of the set's nodes in turn, by page number */
+};
+
+struct ferry_policy {
+	uint32_t mode; /* enum ferry_policy_mode */
+	uint32_t spare;
+	struct ferry_nodeset nodes;
+};
+
+enum ferry_thp { FERRY_THP_MADVISE = 0, FERRY_THP_ALWAYS, FERRY_THP_NEVER };
+
+enum ferry_contract {
+	FERRY_CONTRACT_BY_DOOR = 0,
+	FERRY_CONTRACT_SEED_ALL,
+	FERRY_CONTRACT_LINUX_ALL
+};
+
+struct ferry_node {
+	uint32_t kind;                /* (c) enum ferry_node_kind */
+	int32_t real_node;            /* (c) host node behind it, -1: any */
+	uint64_t capacity_pages;      /* (c) 0: memoryless */
+	uint64_t leased_pages;        /* (a) granted to processes, may exceed capacity by over */
+	uint64_t over_pages;          /* (a) max(leased - capacity, 0) */
+	uint64_t failed_requests;     /* (a) leases refused */
+};
+
+enum ferry_process_state {
+	FERRY_PROCESS_FREE = 0,
+	FERRY_PROCESS_JOINING,
+	FERRY_PROCESS_ALIVE,
+	FERRY_PROCESS_ORPHAN, /* its agent died, its pages came home: it runs on unmanaged */
+};
+
+struct ferry_process {
+	uint32_t state;         /* (a) enum ferry_process_state */
+	int32_t pid;            /* (a) */
+	int32_t agent_pid;      /* (a) 0: none yet */
+	uint32_t joins;         /* (a) counts re-use of this slot */
+	uint64_t start_time_ns; /* (a) CLOCK_MONOTONIC at join */
+};
+
+struct ferry_machine {
+	uint64_t magic;       /* (c) FERRY_MACHINE_MAGIC */
+	uint32_t version;     /* (c) */
+	uint32_t node_count;  /* (c) */
+	uint64_t size_bytes;  /* (c) of the whole segment */
+	char name[32];        /* (c) the machine's id, as `pageferry ps` shows it */
+	int32_t keeper_pid;   /* (c) */
+	uint32_t contract;    /* (c) enum ferry_contract */
+	uint32_t thp;         /* (c) enum ferry_thp */
+	uint32_t copy_path;   /* (c) 1: UFFDIO_COPY is used to bring pages in (for tests) */
+	uint64_t stall_budget_ns; /* (c) default of a batch: 1 ms */
+	struct ferry_policy policy; /* (c) */
+	uint64_t nodes_offset;      /* (c) struct ferry_node[node_count] */
+	uint64_t distances_offset;  /* (c) uint8_t[node_count * node_count], 10 = local */
+	uint64_t cpu_nodes_offset;  /* (c) int16_t[FERRY_CPUS_MAX]: node of each CPU */
+	uint64_t processes_offset;  /* (c) struct ferry_process[FERRY_PROCESSES_MAX] */
+};
+
+static inline struct ferry_node *ferry_machine_nodes(const struct ferry_machine *machine)
+{
+	return (struct ferry_node *)((uintptr_t)machine + machine->nodes_offset);
+}
+
+static inline uint8_t *ferry_machine_distances(const struct ferry_machine *machine)
+{
+	return (uint8_t *)((uintptr_t)machine + machine->distances_offset);
+}
+
+static inline int16_t *ferry_machine_cpu_nodes(const struct ferry_machine *machine)
+{
+	return (int16_t *)((uintptr_t)machine + machine->cpu_nodes_offset);
+}
+
+static inline struct ferry_process *ferry_machine_processes(const struct ferry_machine *machine)
+{
+	return (struct ferry_process *)((uintptr_t)machine + machine->processes_offset);
+}
+
+/* Bytes that a segment for node_count nodes takes, a multiple of the page size. */
+uint64_t ferry_machine_size_bytes(uint32_t node_count);
+/*
+ * Lays out a zeroed segment of ferry_machine_size_bytes(node_count): header, offsets, distances
+ * (10 on the diagonal, 20 elsewhere), CPUs of no node (-1), policy local, 1 ms stall budget.
+ */
+void ferry_machine_layout(struct ferry_machine *machine, uint32_t node_count);
+/*
+ * Checks a segment of size_bytes that somebody else wrote: magic, version, counts, offsets.
+ * => 0, -EINVAL.
+ */
+FERRY_MUST_CHECK int ferry_machine_validate(const struct ferry_machine *machine, size_t size_bytes);
+/* Writes the nodes in order of distance from node, itself first; equal distances in round robin
+ * (starting after the asking node). order has room for node_count entries. */
+void ferry_machine_fallback(const struct ferry_machine *machine, uint32_t node, uint16_t *order);
+
+#endif

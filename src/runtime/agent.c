@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * agent.c - the birth, watch and end of an agent; see agent.h.
+ *
+ * Birth. The starting thread makes a middle process, which makes the agent and ends; so the agent
+ * is nobody's child in the program and becomes the keeper's, the nearest subreaper. All share the
+ * program's memory. The agent has a descriptor table of its own: a copy, of which it closes all
+ * but what it needs.
+ *
+ * The program can write all that an agent is made of. So when the program gives up rights, the
+ * agent gives up the same ones before that call returns; see identity.h.
+ *
+ * End. Exec and exit do not wait for an agent and tell it nothing, but the kernel zeroes the main
+ * thread's tid word and wakes one sleeper on it. main() may also leave by pthread_exit: then the
+ * program lives on in other threads, which share our memory (kcmp says so).
+ */
+#include "runtime/agent.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <linux/kcmp.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "base/os.h"
+#include "base/sys.h"
+#include "runtime/identity.h"
+#include "runtime/tasks.h"
+#include "runtime/thread.h"
+#include "runtime/zone.h"
+
+enum { MIDDLE_STACK = 16 * 1024, READY_FAILED = 2, STATUS_BYTES = 1024 };
+
+#define WATCH_NS UINT64_C(1000000000)
+#define LEFT_MAIN_NS UINT64_C(50000000)
+
+/* --- what the core asks of its host --------------------------------------------------------- */
+
+static void os_yield(void)
+{
+	ferry_sys0(SYS_sched_yield);
+}
+
+static void __attribute__((noreturn)) os_die(const char *file, int line, const char *what)
+{
+	/* Nobody reads an agent's stderr but a developer with strace; the keeper reports the death
+	 * and brings every page home. The three values are in the registers of the trap. */
+	__asm__ volatile("" : : "r"(file), "r"(line), "r"(what));
+	__builtin_trap();
+}
+
+static const struct ferry_os live_os = {
+	.wait = ferry_futex_wait,
+	.wake = ferry_futex_wake,
+	.now_ns = ferry_clock_ns,
+	.thread_id = ferry_thread_self,
+	.yield = os_yield,
+	.alloc = ferry_zone_alloc,
+	.free = ferry_zone_free,
+	.die = os_die,
+};
+
+/* --- watch ------------------------------------------------------------------------------------ */
+
+/* The kernel tells of the memory of a program that is dumpable, or to one with rights over it. */
+static bool shares_memory(void *context, int32_t tid)
+{
+	long *answer = context;
+	long self = ferry_sys0(SYS_getpid);
+
+	*answer = ferry_sys5(SYS_kcmp, self, tid, KCMP_VM, 0, 0);
+	return *answer == 0 || *answer == -EPERM;
+}
+
+/* main() has left, and the process goes on: in its other threads, not in another program? */
+static bool main_is_zombie(int32_t pid)
+{
+	char status[STATUS_BYTES];
+	const char *state = NULL;
+
+	if (ferry_tasks_status(pid, pid, status, sizeof(status)) > 0)
+		state = ferry_tasks_field(status, "State:");
+	return state && state[0] && state[1] == 'Z';
+}
+
+/* Does any thread of the program still share our memory? */
+static bool program_shares_memory(int32_t pid)
+{
+	long answer = -ESRCH;
+
+	if (ferry_tasks_walk(pid, shares_memory, &answer))
+		return false;
+	return answer == 0 || (answer == -EPERM && main_is_zombie(pid));
+}
+
+static bool has_exited(int pidfd)
+{
+	struct pollfd poll = {.fd = pidfd, .events = POLLIN};
+
+	return ferry_sys3(SYS_poll, &poll, 1, 0) == 1;
+}
+
+static void watch(struct ferry_agent *agent)
+{
+	struct timespec limit = {.tv_sec = (time_t)(WATCH_NS / 1000000000u), .tv_nsec = 0};
+	long pidfd = ferry_sys2(SYS_pidfd_open, agent->pid, 0);
+	uint32_t tid;
+
+	if (pidfd < 0)
+		return;
+	while ((tid = __atomic_load_n(agent->tid_word, __ATOMIC_ACQUIRE)) != 0) {
+		(void)ferry_sys4(SYS_futex, agent->tid_word, FUTEX_WAIT, tid, &limit);
+		if (has_exited((int)pidfd))
+			return;
+	}
+	/* Somebody may wait there as pthread_join does: the kernel woke one, and it was us. */
+	(void)ferry_sys3(SYS_futex, agent->tid_word, FUTEX_WAKE, 1);
+	while (!has_exited((int)pidfd) && program_shares_memory(agent->pid)) {
+		limit.tv_sec = 0;
+		limit.tv_nsec = (long)LEFT_MAIN_NS;
+		(void)ferry_sys4(SYS_poll, NULL, 0, (int)(LEFT_MAIN_NS / 1000000), 0);
+	}
+}
+
+/* --- birth ------------------------------------------------------------------------------------ */
+
+static void start_thread(void (*run)(void *arg), struct ferry_agent *agent)
+{
+	if (ferry_thread_start(FERRY_THREAD, run, agent) < 0)
+		ferry_sys1(SYS_exit_group, 1);
+}
+
+static void announce(struct ferry_agent_start *start, uint32_t state)
+{
+	__atomic_store_n(&start->ready, state, __ATOMIC_RELEASE);
+	ferry_futex_wake(&start->ready, 1);
+}
+
+static void agent_main(void *arg)
+{
+	struct ferry_agent_start *start = arg;
+	struct ferry_agent *agent = ferry_zone_alloc(sizeof(*agent));
+	int err;
+
+	ferry_os = &live_os;
+	(void)ferry_sys2(SYS_prctl, PR_SET_NAME, "pageferry-agent");
+	(void)ferry_sys0(SYS_setsid);
+	ferry_identity_prepare();
+	err = agent ? ferry_agent_setup(agent, start) : -ENOMEM;
+	if (err) {
+		start->error = err;
+		announce(start, READY_FAILED);
+		ferry_sys1(SYS_exit_group, 1);
+		__builtin_unreachable();
+	}
+	for (uint32_t i = 0; i < agent->handler_count; i++)
+		start_thread(ferry_handler_run, agent);
+	start_thread(ferry_door_run, agent);
+	start_thread(ferry_control_run, agent);
+	start_thread(ferry_house_run, agent);
+	__atomic_store_n(&ferry_door.open, 1, __ATOMIC_RELEASE);
+	announce(start, 1);
+	watch(agent);
+	ferry_sys1(SYS_exit_group, 0);
+}
+
+static void middle_main(void *arg)
+{
+	struct ferry_agent_start *start = arg;
+	long pid = ferry_thread_start(FERRY_PROCESS, agent_main, start);
+
+	if (pid < 0) {
+		start->error = (int)pid;
+		start->what = "clone";
+		announce(start, READY_FAILED);
+	} else {
+		ferry_door.agent_pid = (int32_t)pid;
+	}
+	/* Returning ends this thread only, which is the whole process. */
+}
+
+int ferry_agent_launch(struct ferry_agent_start *start)
+{
+	char *stack;
+	long middle;
+	int status, err;
+
+	start->ready = 0;
+	start->what = "address space";
+	err = ferry_zone_create(ferry_agent_arena_bytes(start->machine));
+	if (err)
+		return err;
+	stack = ferry_zone_alloc(MIDDLE_STACK);
+	if (!stack)
+		return -ENOMEM;
+	start->what = "clone";
+	middle = ferry_thread_start_bare(stack, MIDDLE_STACK, middle_main, start);
+	if (middle < 0)
+		return (int)middle;
+	/* Another thread in waitpid(-1, __WALL) may have taken it: then it has ended as well. */
+	while (ferry_sys4(SYS_wait4, middle, &status, __WALL, NULL) == -EINTR)
+		;
+	ferry_zone_free(stack, MIDDLE_STACK);
+	while (__atomic_load_n(&start->ready, __ATOMIC_ACQUIRE) == 0) {
+		ferry_futex_wait(&start->ready, 0, 200000000);
+		if (__atomic_load_n(&start->ready, __ATOMIC_ACQUIRE) == 0 &&
+		    ferry_sys2(SYS_kill, ferry_door.agent_pid, 0) == -ESRCH) {
+			start->what = "agent ended";
+			return -ECHILD;
+		}
+	}
+	return start->ready == 1 ? 0 : start->error;
+}

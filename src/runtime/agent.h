@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * agent.h - the process that shares a program's memory and serves it.
+ *
+ * Threads of an agent, all by raw clone:
+ *   watch      its first thread: starts the others, then sleeps until the program has left the
+ *              memory (exec or exit), then ends the agent
+ *   handlers   one for each CPU the program may use, at most 4, pinned: faults and events
+ *   door       quick requests of the program's threads
+ *   movers     moves that the program asks for itself; started when the first one is asked for
+ *   control    messages of the keeper; starts a thread for each client
+ *   house      once a second, or when rung: frames ahead of need, pages that fork's copies made
+ *              ours, memory that was mapped without our knowledge
+ *
+ * Locks: up_lock (rank ENGINE) makes requests to the keeper one at a time; the space lock (rank
+ * SPACE) guards the rest. No thread holds the space lock while it waits for the keeper.
+ *
+ * Letters: (c) fixed before the threads start, (a) atomic, (u) up_lock.
+ */
+#ifndef FERRY_RUNTIME_AGENT_H
+#define FERRY_RUNTIME_AGENT_H
+
+#include "map/fault.h"
+#include "mmu/uffd.h"
+#include "runtime/door.h"
+#include "runtime/proto.h"
+
+enum { FERRY_HANDLERS_MAX = 4, FERRY_MOVERS = 2 };
+
+/* What the thread that starts an agent knows. Lives until the agent is ready. */
+struct ferry_agent_start {
+	int up, down;      /* to the keeper */
+	int uffd_device;   /* /dev/userfaultfd, or -1: use the system call */
+	int32_t pid;       /* the program */
+	uint32_t process;  /* slot in the machine's table */
+	const struct ferry_machine *machine;
+	uint32_t *tid_word;   /* the kernel zeroes it when the main thread leaves */
+	ferry_va thread_block, thread_block_end; /* the calling thread's control block */
+	ptrdiff_t rseq_offset;    /* of a thread's rseq area from its thread pointer, 0: unknown */
+	ptrdiff_t robust_offset;  /* of a thread's robust list head from its thread pointer */
+	const struct ferry_books *parent; /* after fork: the parent's books */
+	uint32_t ready;    /* (a) futex: 0 not yet, 1 ready, 2 failed */
+	int error;         /* -errno when failed */
+	const char *what;  /* what failed */
+};
+
+struct ferry_agent {
+	struct ferry_space space;
+	struct ferry_uffd uffd;
+	const struct ferry_machine *machine; /* (c) */
+	struct ferry_books *books;           /* (c) */
+	int up, down;                        /* (c) */
+	int maps;                            /* (c) /proc/self/maps */
+	int books_fd;                        /* (c) */
+	int32_t pid;                         /* (c) */
+	uint32_t *tid_word;                  /* (c) */
+	ptrdiff_t rseq_offset, robust_offset; /* (c) */
+	struct ferry_lock up_lock;
+	bool keeper_gone;      /* (a) */
+	uint32_t house_bell;   /* (a) futex */
+	uint32_t scan_wanted;  /* (a) */
+	uint32_t handler_count; /* (c) */
+	bool inherited;        /* the house's: entries of a parent are not compared with the host
+				  yet */
+	bool by_cpu;           /* (c) placement needs the CPU of the faulting thread */
+};
+
+/*
+ * Starts an agent for the calling process and waits until it serves. Called by a thread of the
+ * program with all signals blocked. => 0; -errno and start->what.
+ */
+FERRY_MUST_CHECK int ferry_agent_launch(struct ferry_agent_start *start);
+
+/* --- between the agent's files --------------------------------------------------------------- */
+
+/* => bytes of address space that the arenas of a machine take. */
+uint64_t ferry_agent_arena_bytes(const struct ferry_machine *machine);
+/* agent_setup.c: builds everything up to the message AGENT. Runs in the watch thread. */
+FERRY_MUST_CHECK int ferry_agent_setup(struct ferry_agent *agent, struct ferry_agent_start *start);
+/* handler.c */
+void ferry_handler_run(void *agent);
+/* Reads and serves what waits on the program's userfaultfd. => messages read. No lock held. */
+uint32_t ferry_handler_drain(struct ferry_agent *agent);
+/* door_serve.c */
+void ferry_door_run(void *agent);
+/* control.c */
+void ferry_control_run(void *agent);
+/* A request to the keeper and its answer. => 0, -EPIPE (no keeper), -errno. No lock held. */
+FERRY_MUST_CHECK int ferry_agent_request(struct ferry_agent *agent, const struct ferry_msg *msg,
+					 const int *fds, uint32_t fd_count,
+					 struct ferry_packet *answer);
+/* house.c */
+void ferry_house_run(void *agent);
+void ferry_house_ring(struct ferry_agent *agent);
+/* Takes memory under management that was mapped without our knowledge. No lock held. */
+void ferry_house_scan(struct ferry_agent *agent);
+/* Takes the anonymous mapping around va under management if it is new. => 0, -ENOENT, -errno. */
+FERRY_MUST_CHECK int ferry_house_adopt_at(struct ferry_agent *agent, ferry_va va);
+/* adopts the parts of [start, end) that no region covers. No lock held. */
+FERRY_MUST_CHECK int ferry_house_adopt(struct ferry_agent *agent, ferry_va start, ferry_va end,
+				       uint32_t flags);
+
+#endif

@@ -1,0 +1,501 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * agent_setup.c - what an agent builds before it serves: descriptors, userfaultfds, arenas, books,
+ * space, and the memory that the program has already.
+ *
+ * Every step names itself in start->what, so that a failure can be told in one line.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+
+#include "base/os.h"
+#include "base/sys.h"
+#include "map/ptable.h"
+#include "map/region.h"
+#include "phys/machine.h"
+#include "runtime/agent.h"
+#include "runtime/maps.h"
+#include "runtime/thread.h"
+#include "runtime/zone.h"
+
+#define PROGRAM_FEATURES                                                                       \
+	((uint64_t)(UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_EVENT_FORK |                 \
+		    UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REMOVE |                     \
+		    UFFD_FEATURE_EVENT_UNMAP | UFFD_FEATURE_THREAD_ID))
+
+enum {
+	FD_UP,
+	FD_DOWN,
+	FD_DEVICE,
+	FD_KEPT, /* descriptors from here on are closed */
+	STAT_BYTES = 1024,
+	SLOTS_SPARE = 4096, /* frame numbers beyond a node's capacity, for what adoption finds */
+	ARM_WAIT_NS = 200000,
+	ARM_PATIENCE = 25000, /* times that: 5 s */
+};
+
+/* --- descriptors ------------------------------------------------------------------------------ */
+
+/* Moves fd out of the way of the numbers that are about to be used. */
+static int move_up(int fd)
+{
+	return fd < 0 ? fd : (int)ferry_sys3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 64);
+}
+
+static int keep_descriptors(struct ferry_agent *agent, const struct ferry_agent_start *start,
+			    int *device)
+{
+	int up = move_up(start->up);
+	int down = move_up(start->down);
+	int dev = move_up(start->uffd_device);
+
+	if (up < 0 || down < 0)
+		return -EMFILE;
+	(void)ferry_sys3(SYS_dup3, up, FD_UP, O_CLOEXEC);
+	(void)ferry_sys3(SYS_dup3, down, FD_DOWN, O_CLOEXEC);
+	if (dev >= 0)
+		(void)ferry_sys3(SYS_dup3, dev, FD_DEVICE, O_CLOEXEC);
+	(void)ferry_sys3(SYS_close_range, FD_KEPT, ~0u, 0);
+	agent->up = FD_UP;
+	agent->down = FD_DOWN;
+	*device = dev >= 0 ? FD_DEVICE : -1;
+	return 0;
+}
+
+/* --- userfaultfds ----------------------------------------------------------------------------- */
+
+static int open_uffd(int device)
+{
+	long fd = -ENOSYS;
+
+	if (device >= 0)
+		fd = ferry_sys3(SYS_ioctl, device, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		fd = ferry_sys1(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	return (int)fd;
+}
+
+static int negotiate(int fd, uint64_t features)
+{
+	struct uffdio_api api = {.api = UFFD_API, .features = features};
+
+	return (int)ferry_sys3(SYS_ioctl, fd, UFFDIO_API, &api);
+}
+
+/* Fork events need a right that the program may not have; the keeper may. */
+static int negotiate_program(struct ferry_agent *agent, int fd)
+{
+	struct ferry_msg msg = {
+		.version = FERRY_PROTO_VERSION,
+		.kind = FERRY_MSG_API,
+		.a = PROGRAM_FEATURES | UFFD_FEATURE_MOVE,
+	};
+	struct ferry_packet answer;
+	int err = negotiate(fd, PROGRAM_FEATURES | UFFD_FEATURE_MOVE);
+
+	if (err != -EPERM)
+		return err;
+	err = ferry_agent_request(agent, &msg, &fd, 1, &answer);
+	if (!err && answer.msg.status == 0)
+		return 0;
+	/* Without fork events a fork() closes the gate as ever: nothing is away. Only a raw clone
+	 * during a move could miss pages. */
+	return negotiate(fd, (PROGRAM_FEATURES | UFFD_FEATURE_MOVE) &
+				     ~(uint64_t)UFFD_FEATURE_EVENT_FORK);
+}
+
+static int open_uffds(struct ferry_agent *agent, struct ferry_agent_start *start, int device)
+{
+	int err;
+
+	start->what = "userfaultfd";
+	agent->uffd.program = open_uffd(device);
+	if (agent->uffd.program < 0)
+		return agent->uffd.program;
+	agent->uffd.drain = open_uffd(device);
+	if (agent->uffd.drain < 0)
+		return agent->uffd.drain;
+	err = negotiate_program(agent, agent->uffd.program);
+	if (!err)
+		err = negotiate(agent->uffd.drain,
+				UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_MOVE);
+	return err;
+}
+
+/* --- arenas and books ------------------------------------------------------------------------- */
+
+static uint64_t arena_slots(const struct ferry_node *node)
+{
+	uint64_t slots = node->capacity_pages;
+
+	if (!slots)
+		return 0;
+	return (slots + SLOTS_SPARE + FERRY_HUGE_PAGES - 1) / FERRY_HUGE_PAGES * FERRY_HUGE_PAGES;
+}
+
+uint64_t ferry_agent_arena_bytes(const struct ferry_machine *machine)
+{
+	const struct ferry_node *nodes = ferry_machine_nodes(machine);
+	uint64_t slots = 0;
+
+	for (uint32_t n = 0; n < machine->node_count; n++)
+		slots += arena_slots(&nodes[n]);
+	return slots * 2 * FERRY_PAGE_SIZE;
+}
+
+static int lay_arenas(struct ferry_agent *agent, ferry_va at)
+{
+	const struct ferry_node *nodes = ferry_machine_nodes(agent->machine);
+	struct ferry_node_count *counts = ferry_books_node_counts(agent->books);
+	uint32_t n = agent->machine->node_count;
+
+	agent->uffd.arena = ferry_zone_alloc(n * sizeof(agent->uffd.arena[0]));
+	if (!agent->uffd.arena)
+		return -ENOMEM;
+	agent->uffd.node_count = n;
+	for (uint32_t i = 0; i < n; i++) {
+		struct ferry_arena *arena = &agent->uffd.arena[i];
+
+		arena->slots = arena_slots(&nodes[i]);
+		arena->small = at;
+		arena->huge = at + arena->slots * FERRY_PAGE_SIZE;
+		at = arena->huge + arena->slots * FERRY_PAGE_SIZE;
+		counts[i].small_arena = arena->small;
+		counts[i].huge_arena = arena->huge;
+	}
+	return 0;
+}
+
+static int make_books(struct ferry_agent *agent)
+{
+	long fd = ferry_sys2(SYS_memfd_create, "pageferry-books", 3 /* CLOEXEC | ALLOW_SEALING */);
+	long at;
+
+	if (fd < 0)
+		return (int)fd;
+	if (ferry_sys2(SYS_ftruncate, fd, FERRY_BOOKS_SIZE_BYTES))
+		return -ENOMEM;
+	at = ferry_sys6(SYS_mmap, 0, (long)FERRY_BOOKS_SIZE_BYTES, PROT_READ | PROT_WRITE,
+			MAP_SHARED | MAP_NORESERVE, fd, 0);
+	if (at < 0 && at > -4096)
+		return (int)at;
+	/* Readers cannot write what only this process may write. */
+	(void)ferry_sys3(SYS_fcntl, fd, F_ADD_SEALS,
+			 F_SEAL_SHRINK | F_SEAL_GROW | 0x0010 | F_SEAL_SEAL);
+	agent->books_fd = (int)fd;
+	agent->books = (struct ferry_books *)at;
+	ferry_books_layout(agent->books, agent->machine->node_count, agent->pid);
+	ferry_door.books = agent->books;
+	return 0;
+}
+
+/* --- the space -------------------------------------------------------------------------------- */
+
+static uint64_t host_lease(void *context, uint32_t node, uint64_t want, bool force)
+{
+	struct ferry_agent *agent = context;
+	struct ferry_msg msg = {
+		.version = FERRY_PROTO_VERSION,
+		.kind = FERRY_MSG_LEASE,
+		.node = (int32_t)node,
+		.a = want,
+		.b = force,
+	};
+	struct ferry_packet answer;
+	int err = ferry_agent_request(agent, &msg, NULL, 0, &answer);
+
+	if (err || answer.msg.status)
+		return 0;
+	return answer.msg.a <= want ? answer.msg.a : want;
+}
+
+static void host_give_back(void *context, uint32_t node, uint64_t pages)
+{
+	struct ferry_agent *agent = context;
+	struct ferry_msg msg = {
+		.version = FERRY_PROTO_VERSION,
+		.kind = FERRY_MSG_RETURN,
+		.node = (int32_t)node,
+		.a = pages,
+	};
+
+	/* A keeper that is gone keeps no books. */
+	if (ferry_proto_send(agent->up, &msg, NULL, 0))
+		__atomic_store_n(&agent->keeper_gone, true, __ATOMIC_RELEASE);
+}
+
+static void host_read_events(void *context)
+{
+	if (ferry_handler_drain(context) == 0)
+		ferry_sys0(SYS_sched_yield);
+}
+
+static int host_mapping_at(void *context, ferry_va va, ferry_va *start, ferry_va *end,
+			   bool *anonymous)
+{
+	struct ferry_agent *agent = context;
+	struct ferry_mapping mapping;
+	int err = ferry_maps_next(agent->maps, va, &mapping);
+
+	if (err)
+		return err;
+	if (mapping.start > va)
+		return -ENOENT;
+	*start = mapping.start;
+	*end = mapping.end;
+	*anonymous = mapping.anonymous && !ferry_zone_covers(mapping.start, mapping.end);
+	return 0;
+}
+
+static int make_space(struct ferry_agent *agent)
+{
+	struct ferry_space_host host = {
+		.context = agent,
+		.lease = host_lease,
+		.give_back = host_give_back,
+		.read_events = host_read_events,
+		.mapping_at = host_mapping_at,
+	};
+	uint32_t n = agent->machine->node_count;
+	uint64_t *slots = ferry_zone_alloc(n * sizeof(slots[0]));
+	int err;
+
+	if (!slots)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < n; i++)
+		slots[i] = agent->uffd.arena[i].slots;
+	host.slots = slots;
+	err = ferry_space_init(&agent->space, agent->books, agent->machine, &agent->uffd.mmu,
+			       &host);
+	/* A child of a tainted parent shares the pages that were referred to. */
+	agent->space.tainted = __atomic_load_n(&ferry_tainted, __ATOMIC_ACQUIRE) != 0;
+	ferry_zone_free(slots, n * sizeof(slots[0]));
+	return err;
+}
+
+static int tell_keeper(struct ferry_agent *agent)
+{
+	struct ferry_msg msg = {
+		.version = FERRY_PROTO_VERSION,
+		.kind = FERRY_MSG_AGENT,
+		.a = (uint64_t)agent->pid,
+	};
+	int fds[] = {agent->books_fd, agent->uffd.program, agent->uffd.drain};
+	struct ferry_packet answer;
+	int err = ferry_agent_request(agent, &msg, fds, 3, &answer);
+
+	return err ? err : answer.msg.status;
+}
+
+/* --- memory that is there already ----------------------------------------------------- */
+
+/* The n-th field of /proc/self/stat behind the command's closing parenthesis (field 3 is 0). */
+static uint64_t stat_field(const char *text, int n)
+{
+	const char *p = strrchr(text, ')');
+	uint64_t value = 0;
+
+	for (p = p ? p + 2 : text; n > 0 && *p; p++)
+		if (*p == ' ')
+			n--;
+	for (; *p >= '0' && *p <= '9'; p++)
+		value = value * 10 + (uint64_t)(*p - '0');
+	return value;
+}
+
+/* The argument and environment strings are read by the kernel at any time (I13). */
+static int flag_strings(struct ferry_agent *agent)
+{
+	char text[STAT_BYTES];
+	long fd = ferry_sys4(SYS_openat, AT_FDCWD, "/proc/self/stat", O_RDONLY | O_CLOEXEC, 0);
+	long got = fd < 0 ? fd : ferry_sys3(SYS_read, fd, text, sizeof(text) - 1);
+	uint64_t start, end;
+
+	if (fd >= 0)
+		ferry_sys1(SYS_close, fd);
+	if (got <= 0)
+		return (int)got;
+	text[got] = '\0';
+	start = stat_field(text, 48 - 3);
+	end = stat_field(text, 51 - 3);
+	if (start == 0 || end <= start)
+		return 0;
+	return ferry_space_flag_thread(&agent->space, ferry_page_down(start), ferry_page_up(end));
+}
+
+/* As long as the parent's agent has not closed the userfaultfd that the fork made, all of the child
+ * belongs to that one: waits for it, *patience times in all. */
+static int arm_patiently(struct ferry_agent *agent, ferry_va start, ferry_va end,
+			 uint32_t *patience)
+{
+	struct ferry_mmu *mmu = &agent->uffd.mmu;
+	uint32_t never = 0;
+	int err = mmu->ops->arm(mmu, start, end - start);
+
+	for (; err == -EBUSY && *patience > 0; --*patience) {
+		ferry_futex_wait(&never, 0, ARM_WAIT_NS);
+		err = mmu->ops->arm(mmu, start, end - start);
+	}
+	return err;
+}
+
+/* Arms what the parent's books call managed, as far as the child has it. */
+static int arm_inherited(struct ferry_agent *agent)
+{
+	uint32_t patience = ARM_PATIENCE;
+	struct ferry_books *books = agent->books;
+	struct ferry_region *regions = ferry_books_regions(books);
+
+	for (uint32_t i = 0; i < books->region_count;) {
+		ferry_va start = regions[i].start, end = regions[i].end;
+		struct ferry_mapping mapping;
+		int err = arm_patiently(agent, start, end, &patience);
+
+		/* Part of it is not there (MADV_DONTFORK): piece by piece. */
+		for (ferry_va at = start; err && at < end;) {
+			ferry_va stop = end;
+			int next = ferry_maps_next(agent->maps, at, &mapping);
+			bool there = !next && mapping.start <= at && mapping.anonymous;
+
+			if (!next)
+				stop = mapping.start > at ? mapping.start : mapping.end;
+			if (stop > end)
+				stop = end;
+			if (!there || arm_patiently(agent, at, stop, &patience))
+				ferry_space_on_unmap(&agent->space, at, stop);
+			at = stop;
+		}
+		i = ferry_region_index(books, end);
+	}
+	return 0;
+}
+
+static int take_over(struct ferry_agent *agent, struct ferry_agent_start *start)
+{
+	int err = 0;
+
+	ferry_lock_acquire(&agent->space.lock);
+	if (start->parent) {
+		__atomic_fetch_add(&agent->books->settling, 1, __ATOMIC_RELEASE);
+		agent->inherited = true;
+		err = ferry_space_inherit(&agent->space, start->parent);
+		if (!err)
+			err = arm_inherited(agent);
+	}
+	if (!err)
+		err = ferry_space_flag_thread(&agent->space, ferry_page_down(start->thread_block),
+					      ferry_page_up(start->thread_block_end));
+	if (!err)
+		err = flag_strings(agent);
+	ferry_lock_release(&agent->space.lock);
+	if (!err && !start->parent)
+		ferry_house_scan(agent);
+	return err;
+}
+
+static void count_handlers(struct ferry_agent *agent)
+{
+	const int16_t *cpu_nodes = ferry_machine_cpu_nodes(agent->machine);
+	int16_t first = -1;
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	(void)ferry_sys3(SYS_sched_getaffinity, 0, sizeof(cpus), &cpus);
+	for (size_t i = 0; i < CPU_SETSIZE; i++) {
+		if (!CPU_ISSET(i, &cpus))
+			continue;
+		if (agent->handler_count < FERRY_HANDLERS_MAX)
+			agent->handler_count++;
+		if (i < FERRY_CPUS_MAX && cpu_nodes[i] >= 0) {
+			if (first >= 0 && cpu_nodes[i] != first)
+				agent->by_cpu = true;
+			first = cpu_nodes[i];
+		}
+	}
+	if (!agent->handler_count)
+		agent->handler_count = 1;
+	if (agent->machine->policy.mode != FERRY_POLICY_LOCAL)
+		agent->by_cpu = false;
+}
+
+static bool host_makes_huge_pages(void)
+{
+	char text[64] = "";
+	long fd = ferry_sys4(SYS_openat, AT_FDCWD, "/sys/kernel/mm/transparent_hugepage/enabled",
+			     O_RDONLY | O_CLOEXEC, 0);
+	long got = fd < 0 ? fd : ferry_sys3(SYS_read, fd, text, sizeof(text) - 1);
+
+	if (fd >= 0)
+		ferry_sys1(SYS_close, fd);
+	return got > 0 && strstr(text, "[always]") != NULL;
+}
+
+static int open_proc(const char *path)
+{
+	return (int)ferry_sys4(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+}
+
+/*
+ * The page map is for the owner's eyes, and for root's where a process has given up rights (it is
+ * not dumpable then; a forked child inherits that). Asking the keeper is no way: what root opens
+ * shows the numbers of the host's frames. So this child is dumpable for the one call.
+ */
+static int open_pagemap(void)
+{
+	int fd = open_proc("/proc/self/pagemap");
+
+	if (fd != -EACCES || ferry_sys5(SYS_prctl, PR_GET_DUMPABLE, 0, 0, 0, 0) == 1 ||
+	    ferry_sys5(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0))
+		return fd;
+	fd = open_proc("/proc/self/pagemap");
+	(void)ferry_sys5(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
+	return fd;
+}
+
+int ferry_agent_setup(struct ferry_agent *agent, struct ferry_agent_start *start)
+{
+	int device, err;
+
+	agent->machine = start->machine;
+	agent->pid = start->pid;
+	agent->tid_word = start->tid_word;
+	agent->rseq_offset = start->rseq_offset;
+	agent->robust_offset = start->robust_offset;
+	ferry_lock_init(&agent->up_lock, FERRY_RANK_ENGINE);
+	start->what = "descriptors";
+	err = keep_descriptors(agent, start, &device);
+	if (!err)
+		err = open_uffds(agent, start, device);
+	if (err)
+		return err;
+	start->what = "/proc";
+	agent->uffd.pagemap = open_pagemap();
+	agent->maps = open_proc("/proc/self/maps");
+	if (agent->uffd.pagemap < 0 || agent->maps < 0)
+		return -EACCES;
+	agent->uffd.no_thp = host_makes_huge_pages();
+	start->what = "books";
+	err = make_books(agent);
+	if (err)
+		return err;
+	start->what = "arenas";
+	err = lay_arenas(agent, ferry_zone_arenas());
+	if (!err)
+		err = ferry_uffd_init(&agent->uffd);
+	if (!err)
+		err = make_space(agent);
+	if (err)
+		return err;
+	start->what = "keeper";
+	err = tell_keeper(agent);
+	if (err)
+		return err;
+	count_handlers(agent);
+	start->what = "memory of the program";
+	return take_over(agent, start);
+}

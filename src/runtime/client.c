@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT */
+/* client.c - see client.h. */
+#define _GNU_SOURCE
+#include "runtime/client.h"
+
+#include "runtime/rundir.h"
+#include "runtime/segment.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum {
+	ANSWER_MS = 5000,
+	TICK_MS = 100, /* how soon a signal is noticed when nothing is said */
+};
+
+static void close_fds(struct ferry_packet *packet)
+{
+	for (uint32_t i = 0; i < packet->fd_count; i++)
+		(void)close(packet->fds[i]);
+	packet->fd_count = 0;
+}
+
+/* --- keeper ------------------------------------------------------------------------------ */
+
+static int connect_to(const char *path)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd, error;
+
+	if (strlen(path) >= sizeof(address.sun_path))
+		return -ENAMETOOLONG;
+	memcpy(address.sun_path, path, strlen(path) + 1);
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+		return fd;
+	error = -errno;
+	(void)close(fd);
+	return error;
+}
+
+/* One question to the keeper. => 0 with an OK in *packet, whatever its status; -errno. */
+static int ask_keeper(int control, const struct ferry_msg *msg, struct ferry_packet *packet)
+{
+	int error = ferry_proto_send(control, msg, NULL, 0);
+
+	if (error == 0)
+		error = ferry_proto_receive(control, packet, ANSWER_MS);
+	if (error == -EAGAIN)
+		return -ETIMEDOUT;
+	if (error != 0 || packet->msg.kind == FERRY_MSG_OK)
+		return error;
+	close_fds(packet);
+	return -EPROTO;
+}
+
+int ferry_client_connect(const char *path, struct ferry_client_machine *machine)
+{
+	const struct ferry_msg hello = { .version = FERRY_PROTO_VERSION, .kind = FERRY_MSG_HELLO };
+	struct ferry_packet packet;
+	int error;
+
+	machine->control = connect_to(path);
+	if (machine->control < 0)
+		return machine->control;
+	error = ask_keeper(machine->control, &hello, &packet);
+	if (error == 0) {
+		error = packet.fd_count == 1 ? ferry_segment_map(packet.fds[0], &machine->machine)
+					     : -EPROTO;
+		close_fds(&packet);
+	}
+	if (error != 0)
+		(void)close(machine->control);
+	return error;
+}
+
+void ferry_client_disconnect(struct ferry_client_machine *machine)
+{
+	ferry_segment_unmap(machine->machine);
+	(void)close(machine->control);
+}
+
+/* --- finding a process ------------------------------------------------------------------- */
+
+/* => true if the machine has a living process of that pid; the one that joined last. */
+static bool find_slot(const struct ferry_machine *machine, int32_t pid, uint32_t *slot)
+{
+	const struct ferry_process *processes = ferry_machine_processes(machine);
+	uint64_t newest_ns = 0;
+	bool found = false;
+
+	for (uint32_t i = 0; i < FERRY_PROCESSES_MAX; i++) {
+		if (__atomic_load_n(&processes[i].state, __ATOMIC_ACQUIRE) != FERRY_PROCESS_ALIVE ||
+		    processes[i].pid != pid)
+			continue;
+		if (found && processes[i].start_time_ns < newest_ns)
+			continue;
+		newest_ns = processes[i].start_time_ns;
+		*slot = i;
+		found = true;
+	}
+	return found;
+}
+
+static int visit(void *context, const char *path, uint32_t uid, const char *name)
+{
+	struct ferry_client *client = context;
+
+	(void)uid;
+	(void)name;
+	if (ferry_client_connect(path, &client->keeper) != 0)
+		return 0;
+	if (find_slot(client->keeper.machine, client->pid, &client->slot))
+		return 1;
+	ferry_client_disconnect(&client->keeper);
+	return 0;
+}
+
+/* Why no machine with the process was found. */
+static int why_not_found(int32_t pid)
+{
+	char path[64];
+	struct stat status;
+
+	if (pid <= 0 || (kill(pid, 0) != 0 && errno == ESRCH))
+		return -ESRCH;
+	/* The machines of other users cannot be seen. */
+	(void)snprintf(path, sizeof(path), "/proc/%d", pid);
+	if (stat(path, &status) == 0 && status.st_uid != geteuid() && geteuid() != 0)
+		return -EPERM;
+	return -ENOENT;
+}
+
+static int map_books(int fd, const struct ferry_books **books)
+{
+	int seals = fcntl(fd, F_GET_SEALS);
+	struct stat status;
+	void *memory;
+
+	if (seals < 0 || (seals & F_SEAL_SHRINK) == 0)
+		return -EPROTO;
+	if (fstat(fd, &status) != 0 || status.st_size != (off_t)FERRY_BOOKS_SIZE_BYTES)
+		return -EPROTO;
+	memory = mmap(NULL, FERRY_BOOKS_SIZE_BYTES, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	if (memory == MAP_FAILED)
+		return -errno;
+	if (ferry_books_validate(memory, FERRY_BOOKS_SIZE_BYTES) != 0) {
+		(void)munmap(memory, FERRY_BOOKS_SIZE_BYTES);
+		return -EPROTO;
+	}
+	*books = memory;
+	return 0;
+}
+
+static int attach(struct ferry_client *client, enum ferry_client_mode mode)
+{
+	const struct ferry_msg msg = {
+		.version = FERRY_PROTO_VERSION,
+		.kind = FERRY_MSG_ATTACH,
+		.a = (uint64_t)client->pid,
+		.b = (uint64_t)syscall(SYS_gettid),
+		.flags = mode == FERRY_CLIENT_LOOK ? FERRY_MSG_FLAG_LOOK : 0,
+	};
+	uint32_t fd_count = mode == FERRY_CLIENT_LOOK ? 1 : 2;
+	struct ferry_packet packet;
+	int error = ask_keeper(client->keeper.control, &msg, &packet);
+
+	if (error != 0)
+		return error;
+	error = packet.msg.status;
+	if (error == 0)
+		error = packet.fd_count == fd_count ? map_books(packet.fds[0], &client->books)
+						    : -EPROTO;
+	if (error != 0) {
+		close_fds(&packet);
+		return error == -ESRCH ? why_not_found(client->pid) : error;
+	}
+	if (mode == FERRY_CLIENT_ASK)
+		client->channel = packet.fds[1];
+	(void)close(packet.fds[0]);
+	return 0;
+}
+
+int ferry_client_open(struct ferry_client *client, int32_t pid, enum ferry_client_mode mode)
+{
+	int error;
+
+	memset(client, 0, sizeof(*client));
+	client->pid = pid;
+	client->channel = -1;
+	if (ferry_rundir_each(visit, client) == 0)
+		return why_not_found(pid);
+	error = attach(client, mode);
+	if (error != 0)
+		ferry_client_disconnect(&client->keeper);
+	return error;
+}
+
+void ferry_client_close(struct ferry_client *client)
+{
+	(void)munmap((void *)(uintptr_t)client->books, FERRY_BOOKS_SIZE_BYTES);
+	if (client->channel >= 0)
+		(void)close(client->channel);
+	ferry_client_disconnect(&client->keeper);
+}
+
+/* --- requests ---------------------------------------------------------------------------- */
+
+/* => true: cancel. */
+static bool tell_progress(const struct ferry_client_hooks *hooks, const struct ferry_msg *msg)
+{
+	return hooks != NULL && hooks->progress != NULL && hooks->progress(hooks->context, msg);
+}
+
+static void tell_line(const struct ferry_client_hooks *hooks, struct ferry_msg *msg)
+{
+	msg->text[sizeof(msg->text) - 1] = '\0';
+	if (hooks != NULL && hooks->line != NULL)
+		hooks->line(hooks->context, msg->text);
+}
+
+int ferry_client_ask(struct ferry_client *client, const struct ferry_msg *msg, int fd,
+		     const struct ferry_client_hooks *hooks, struct ferry_msg *done)
+{
+	struct ferry_msg last = { .kind = FERRY_MSG_PROGRESS };
+	int error = ferry_proto_send(client->channel, msg, &fd, fd >= 0 ? 1 : 0);
+
+	while (error == 0) {
+		struct ferry_packet packet;
+		bool cancel = false;
+
+		error = ferry_proto_receive(client->channel, &packet, TICK_MS);
+		if (error == -EAGAIN) {
+			error = 0;
+			cancel = tell_progress(hooks, &last);
+		} else if (error == 0) {
+			close_fds(&packet);
+			if (packet.msg.kind == FERRY_MSG_DONE) {
+				*done = packet.msg;
+				return 0;
+			}
+			if (packet.msg.kind == FERRY_MSG_LINE) {
+				tell_line(hooks, &packet.msg);
+			} else if (packet.msg.kind == FERRY_MSG_PROGRESS) {
+				last = packet.msg;
+				cancel = tell_progress(hooks, &last);
+			}
+		}
+		/* The agent sees the end of our side, stops, and still answers. */
+		if (cancel)
+			(void)shutdown(client->channel, SHUT_WR);
+	}
+	return error;
+}

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+/* clients.c - see clients.h. */
+#define _GNU_SOURCE
+#include "runtime/clients.h"
+
+#include "runtime/join.h"
+#include "runtime/rights.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* Without a descriptor the connection would stay in the queue, and we would be woken for ever. */
+static void turn_away(struct ferry_keeper *keeper)
+{
+	int fd;
+
+	(void)close(keeper->reserve_fd);
+	fd = accept4(keeper->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	if (fd >= 0)
+		(void)close(fd);
+	keeper->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+void ferry_clients_accept(struct ferry_keeper *keeper)
+{
+	int fd = accept4(keeper->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE))
+		turn_away(keeper);
+	if (fd < 0)
+		return;
+	for (uint32_t i = 0; i < FERRY_CLIENTS_MAX; i++) {
+		if (keeper->clients[i] >= 0)
+			continue;
+		if (ferry_keeper_watch(keeper, fd, FERRY_SOURCE_CLIENT, i) != 0)
+			break;
+		keeper->clients[i] = fd;
+		return;
+	}
+	(void)close(fd);
+}
+
+static void answer(int client, int status, const char *text, const int *fds, uint32_t fd_count)
+{
+	struct ferry_msg msg = {
+		.version = FERRY_PROTO_VERSION,
+		.kind = FERRY_MSG_OK,
+		.status = status,
+	};
+
+	(void)snprintf(msg.text, sizeof(msg.text), "%s", text);
+	/* A client that is gone is noticed by the next event on its socket. */
+	if (ferry_proto_send(client, &msg, fds, fd_count) != 0)
+		return;
+}
+
+/* Makes a channel and hands one end to the agent. => the client's end, -errno. */
+static int introduce(struct ferry_keeper_process *process, bool move_all)
+{
+	struct ferry_msg msg = {
+		.version = FERRY_PROTO_VERSION,
+		.kind = FERRY_MSG_CLIENT,
+		.a = move_all ? 1 : 0,
+	};
+	int ends[2], error;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
+		return -errno;
+	error = ferry_proto_send(process->down, &msg, &ends[1], 1);
+	(void)close(ends[1]);
+	if (error == 0)
+		return ends[0];
+	(void)close(ends[0]);
+	return error;
+}
+
+/* A descriptor of the books that cannot be written through. */
+static int open_books(const struct ferry_keeper_process *process)
+{
+	char path[64];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", process->books);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+static void attach(struct ferry_keeper *keeper, int client, const struct ferry_packet *packet)
+{
+	int32_t pid = (int32_t)packet->msg.a;
+	struct ferry_keeper_process *process = ferry_join_find(keeper, pid, FERRY_PROCESS_ALIVE);
+	struct ferry_rights rights;
+	int fds[2] = { -1, -1 }, error;
+
+	if (process == NULL) {
+		answer(client, -ESRCH, "the machine has no such process", NULL, 0);
+		return;
+	}
+	error = ferry_rights_get(packet->pid, (int32_t)packet->msg.b, pid, &rights);
+	if (error != 0 || !rights.read) {
+		answer(client, error == -ESRCH ? error : -EPERM, "", NULL, 0);
+		return;
+	}
+	fds[0] = open_books(process);
+	if (fds[0] < 0) {
+		answer(client, fds[0], "the books cannot be opened", NULL, 0);
+		return;
+	}
+	if ((packet->msg.flags & FERRY_MSG_FLAG_LOOK) == 0) {
+		fds[1] = introduce(process, rights.move_all);
+		if (fds[1] < 0)
+			answer(client, fds[1], "the agent does not answer", NULL, 0);
+	}
+	if (fds[1] >= 0 || (packet->msg.flags & FERRY_MSG_FLAG_LOOK) != 0)
+		answer(client, 0, "", fds, fds[1] >= 0 ? 2 : 1);
+	if (fds[1] >= 0)
+		(void)close(fds[1]);
+	(void)close(fds[0]);
+}
+
+static void disconnect(struct ferry_keeper *keeper, uint32_t index)
+{
+	ferry_keeper_unwatch(keeper, keeper->clients[index]);
+	(void)close(keeper->clients[index]);
+	keeper->clients[index] = -1;
+}
+
+void ferry_clients_serve(struct ferry_keeper *keeper, uint32_t index)
+{
+	struct ferry_packet packet;
+	int client = keeper->clients[index];
+	int error = ferry_proto_receive(client, &packet, 0);
+
+	if (error == -EAGAIN)
+		return;
+	if (error != 0) {
+		disconnect(keeper, index);
+		return;
+	}
+	if (packet.msg.kind == FERRY_MSG_JOIN) {
+		ferry_join_accept(keeper, &packet);
+		return;
+	}
+	for (uint32_t i = 0; i < packet.fd_count; i++)
+		(void)close(packet.fds[i]);
+	if (packet.msg.kind == FERRY_MSG_HELLO)
+		answer(client, 0, "", &keeper->machine_fd, 1);
+	else if (packet.msg.kind == FERRY_MSG_ATTACH)
+		attach(keeper, client, &packet);
+	else
+		disconnect(keeper, index);
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+/* clients.h - connections to the control socket. */
+#ifndef FERRY_RUNTIME_CLIENTS_H
+#define FERRY_RUNTIME_CLIENTS_H
+
+#include "runtime/keeper.h"
+
+/* Somebody connects. */
+void ferry_clients_accept(struct ferry_keeper *keeper);
+/* Client index has said something or is gone. */
+void ferry_clients_serve(struct ferry_keeper *keeper, uint32_t index);
+
+#endif

@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * control.c - an agent's talk with the keeper, and with clients that the keeper introduces.
+ *
+ * `up` carries requests and answers, one at a time under up_lock, and messages that are not
+ * answered. `down` is read by the control thread, which answers a RECALL at once and gives every
+ * client a thread of its own, so that a long move keeps nobody waiting.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/os.h"
+#include "base/sys.h"
+#include "engine/check.h"
+#include "move/move_pages.h"
+#include "runtime/agent.h"
+#include "runtime/thread.h"
+#include "runtime/zone.h"
+
+enum { ANSWER_MS = 10000, PROGRESS_NS = 50000000 };
+
+/* Says something to which no answer is due; the other side may be gone, and then it does not
+ * matter. */
+static void tell(int socket, const struct ferry_msg *msg)
+{
+	if (ferry_proto_send(socket, msg, NULL, 0))
+		return;
+}
+
+/* --- keeper --------------------------------------------------------------------------- */
+
+int ferry_agent_request(struct ferry_agent *agent, const struct ferry_msg *msg, const int *fds,
+			uint32_t fd_count, struct ferry_packet *answer)
+{
+	int err;
+
+	if (__atomic_load_n(&agent->keeper_gone, __ATOMIC_ACQUIRE))
+		return -EPIPE;
+	ferry_lock_acquire(&agent->up_lock);
+	err = ferry_proto_send(agent->up, msg, fds, fd_count);
+	if (!err)
+		err = ferry_proto_receive(agent->up, answer, ANSWER_MS);
+	/* An answer that comes too late would be taken for the next one: talk no more. */
+	if (err)
+		__atomic_store_n(&agent->keeper_gone, true, __ATOMIC_RELEASE);
+	ferry_lock_release(&agent->up_lock);
+	return err;
+}
+
+static void answer_recall(struct ferry_agent *agent, const struct ferry_msg *recall)
+{
+	struct ferry_msg msg = {
+		.version = FERRY_PROTO_VERSION,
+		.kind = FERRY_MSG_RETURN,
+		.node = recall->node,
+		.b = 1,
+	};
+
+	if (recall->node < 0 || (uint32_t)recall->node >= agent->machine->node_count)
+		return;
+	ferry_lock_acquire(&agent->space.lock);
+	msg.a = ferry_space_shrink(&agent->space, (uint32_t)recall->node, recall->a);
+	ferry_lock_release(&agent->space.lock);
+	tell(agent->up, &msg);
+}
+
+/* --- clients -------------------------------------------------------------------------- */
+
+struct client {
+	struct ferry_agent *agent;
+	int channel;
+	bool may_move_all;
+	uint64_t started_ns;
+	uint64_t told_ns;
+	uint64_t asked_pages;
+	uint64_t rate; /* bytes a second, 0: no limit */
+};
+
+/* The client closed the channel, or sent something while a request runs: both cancel. */
+static bool client_cancelled(const struct client *client)
+{
+	struct pollfd poll = {.fd = client->channel, .events = POLLIN};
+
+	return ferry_sys3(SYS_poll, &poll, 1, 0) > 0;
+}
+
+static bool between_batches(void *context, size_t done)
+{
+	struct client *client = context;
+	uint64_t now = ferry_clock_ns();
+
+	if (client->rate) {
+		uint64_t due = client->started_ns + (uint64_t)((double)done * FERRY_PAGE_SIZE /
+							       (double)client->rate * 1e9);
+
+		while (now < due && !client_cancelled(client)) {
+			uint32_t never = 0;
+			uint64_t left = due - now;
+
+			ferry_futex_wait(&never, 0, left < PROGRESS_NS ? left : PROGRESS_NS);
+			now = ferry_clock_ns();
+		}
+	}
+	if (now - client->told_ns >= PROGRESS_NS) {
+		struct ferry_msg msg = {
+			.version = FERRY_PROTO_VERSION,
+			.kind = FERRY_MSG_PROGRESS,
+			.a = done,
+			.b = client->asked_pages,
+			.c = now - client->started_ns,
+		};
+
+		client->told_ns = now;
+		if (ferry_proto_send(client->channel, &msg, NULL, 0))
+			return true;
+	}
+	return client_cancelled(client);
+}
+
+static void finish(struct client *client, struct ferry_msg *done)
+{
+	done->version = FERRY_PROTO_VERSION;
+	done->kind = FERRY_MSG_DONE;
+	done->c = ferry_clock_ns() - client->started_ns;
+	tell(client->channel, done);
+}
+
+static bool may_move(const struct client *client, uint32_t flags)
+{
+	return !(flags & FERRY_MSG_FLAG_MOVE_ALL) || client->may_move_all;
+}
+
+static void serve_range(struct client *client, const struct ferry_msg *msg)
+{
+	struct ferry_range_result result;
+	struct ferry_range_call call = {
+		.start = msg->a,
+		.end = msg->b,
+		.target = msg->node,
+		.from = msg->nodes,
+		.move_all = (msg->flags & FERRY_MSG_FLAG_MOVE_ALL) != 0,
+		.seed = (msg->flags & FERRY_MSG_FLAG_SEED) != 0,
+		.stall_budget_ns = msg->c,
+		.between = between_batches,
+		.context = client,
+	};
+	struct ferry_msg done = {.status = -EPERM};
+
+	memset(&result, 0, sizeof(result));
+	client->rate = msg->d;
+	if (may_move(client, msg->flags)) {
+		ferry_house_scan(client->agent);
+		client->asked_pages = ferry_range_count(client->agent->books, &call);
+		done.status = ferry_move_range_in(&client->agent->space, &call, &result);
+	}
+	done.d = result.asked_pages;
+	done.flags = result.stopped ? FERRY_MSG_FLAG_STOPPED : 0;
+	for (uint32_t i = 0; i < FERRY_ARRAY_SIZE(done.reasons) && i < FERRY_REASON_COUNT; i++)
+		done.reasons[i] = result.reasons[i];
+	finish(client, &done);
+}
+
+/* The arrays of MOVE_PAGES lie one behind the other in a memfd of the client's. It may write there
+ * while we work, so inputs are copied first; it must not shrink it, so the size is sealed. */
+static int64_t serve_arrays(struct client *client, const struct ferry_msg *msg, int fd)
+{
+	size_t count = msg->a;
+	size_t in_bytes = count * (sizeof(uint64_t) + sizeof(int32_t));
+	size_t out_bytes = count * (sizeof(int32_t) + 1);
+	char *own = ferry_zone_alloc(in_bytes + out_bytes);
+	struct ferry_move_call call;
+	int64_t result = -ENOMEM;
+	size_t got = 0;
+
+	if (!own)
+		return -ENOMEM;
+	while (got < in_bytes) {
+		long n = ferry_sys4(SYS_pread64, fd, own + got, in_bytes - got, got);
+
+		if (n == -EINTR)
+			continue;
+		if (n <= 0)
+			break;
+		got += (size_t)n;
+	}
+	call = (struct ferry_move_call){
+		.count = count,
+		.pages = (const uint64_t *)(const void *)own,
+		.nodes = (const int32_t *)(const void *)(own + count * sizeof(uint64_t)),
+		.status = (int32_t *)(void *)(own + in_bytes),
+		.reasons = (uint8_t *)own + in_bytes + count * sizeof(int32_t),
+		.seed = (msg->flags & FERRY_MSG_FLAG_SEED) != 0,
+		.move_all = (msg->flags & FERRY_MSG_FLAG_MOVE_ALL) != 0,
+		.stall_budget_ns = msg->c,
+	};
+	if (got == in_bytes) {
+		ferry_house_scan(client->agent);
+		result = ferry_move_pages_in(&client->agent->space, &call);
+	} else {
+		result = -EFAULT;
+	}
+	for (size_t at = 0; at < out_bytes;) {
+		long n = ferry_sys4(SYS_pwrite64, fd, own + in_bytes + at, out_bytes - at,
+				    in_bytes + at);
+
+		if (n == -EINTR)
+			continue;
+		if (n <= 0) {
+			result = -EFAULT;
+			break;
+		}
+		at += (size_t)n;
+	}
+	ferry_zone_free(own, in_bytes + out_bytes);
+	return result;
+}
+
+static void serve_pages(struct client *client, const struct ferry_packet *packet)
+{
+	struct ferry_msg done = {.status = -EPERM};
+	const uint64_t limit = (UINT64_C(1) << 31) - 1;
+
+	if (packet->fd_count < 1 || packet->msg.a > limit) {
+		done.status = -EINVAL;
+	} else if (may_move(client, packet->msg.flags)) {
+		int64_t result = serve_arrays(client, &packet->msg, packet->fds[0]);
+
+		/* -ENOENT of contract seed comes with valid statuses */
+		done.status = result < 0 ? (int32_t)result : 0;
+		done.a = result > 0 ? (uint64_t)result : 0;
+	}
+	finish(client, &done);
+}
+
+static void send_line(void *context, const char *text)
+{
+	struct client *client = context;
+	struct ferry_msg msg = {.version = FERRY_PROTO_VERSION, .kind = FERRY_MSG_LINE};
+	size_t len = strlen(text);
+
+	if (len >= sizeof(msg.text))
+		len = sizeof(msg.text) - 1;
+	memcpy(msg.text, text, len);
+	msg.text[len] = '\0';
+	tell(client->channel, &msg);
+}
+
+/* Lines are kept while the lock is held: a client that does not read must not stop the program. */
+struct lines {
+	char *text;
+	size_t used, size;
+};
+
+static void keep_line(void *context, const char *text)
+{
+	struct lines *lines = context;
+	size_t len = strlen(text) + 1;
+
+	if (lines->used + len > lines->size)
+		return;
+	memcpy(lines->text + lines->used, text, len);
+	lines->used += len;
+}
+
+static void serve_report(struct client *client, const struct ferry_msg *msg)
+{
+	struct ferry_space *space = &client->agent->space;
+	struct lines lines = {.size = 256 * 1024};
+	struct ferry_sink sink = {.line = keep_line, .context = &lines};
+	bool host = msg->kind == FERRY_MSG_CHECK && (msg->flags & FERRY_MSG_FLAG_HOST);
+	struct ferry_msg done = {.status = -ENOMEM};
+
+	lines.text = ferry_zone_alloc(lines.size);
+	if (lines.text) {
+		done.status = host ? ferry_space_close_gate(space) : 0;
+		ferry_lock_acquire(&space->lock);
+		if (msg->kind == FERRY_MSG_CHECK)
+			done.a = ferry_check_space(space, host && !done.status, &sink);
+		else
+			ferry_dump_space(space, &sink);
+		ferry_lock_release(&space->lock);
+		if (host && !done.status)
+			ferry_space_open_gate(space);
+		for (size_t at = 0; at < lines.used; at += strlen(lines.text + at) + 1)
+			send_line(client, lines.text + at);
+		ferry_zone_free(lines.text, lines.size);
+	}
+	finish(client, &done);
+}
+
+static void serve_home(struct client *client)
+{
+	struct ferry_msg done = {.status = 0};
+
+	done.status = ferry_space_close_gate(&client->agent->space);
+	if (!done.status)
+		ferry_space_open_gate(&client->agent->space);
+	finish(client, &done);
+}
+
+static void serve_request(struct client *client, const struct ferry_packet *packet)
+{
+	struct ferry_msg done = {.status = -ENOSYS};
+
+	client->started_ns = ferry_clock_ns();
+	client->told_ns = client->started_ns;
+	switch (packet->msg.kind) {
+	case FERRY_MSG_MOVE_RANGE:
+		serve_range(client, &packet->msg);
+		break;
+	case FERRY_MSG_MOVE_PAGES:
+		serve_pages(client, packet);
+		break;
+	case FERRY_MSG_CHECK:
+	case FERRY_MSG_DUMP:
+		serve_report(client, &packet->msg);
+		break;
+	case FERRY_MSG_HOME:
+		serve_home(client);
+		break;
+	default:
+		finish(client, &done);
+	}
+}
+
+static void client_run(void *arg)
+{
+	struct client *client = arg;
+	struct ferry_packet packet;
+
+	while (ferry_proto_receive(client->channel, &packet, -1) == 0) {
+		serve_request(client, &packet);
+		for (uint32_t i = 0; i < packet.fd_count; i++)
+			ferry_sys1(SYS_close, packet.fds[i]);
+	}
+	ferry_sys1(SYS_close, client->channel);
+	ferry_zone_free(client, sizeof(*client));
+	ferry_thread_end();
+}
+
+static void meet_client(struct ferry_agent *agent, struct ferry_packet *packet)
+{
+	struct client *client = packet->fd_count ? ferry_zone_alloc(sizeof(*client)) : NULL;
+
+	if (!client)
+		goto refuse;
+	client->agent = agent;
+	client->channel = packet->fds[0];
+	client->may_move_all = packet->msg.a == 1;
+	if (ferry_thread_start(FERRY_THREAD, client_run, client) < 0) {
+		ferry_zone_free(client, sizeof(*client));
+		goto refuse;
+	}
+	packet->fd_count = 0;
+	return;
+refuse:
+	for (uint32_t i = 0; i < packet->fd_count; i++)
+		ferry_sys1(SYS_close, packet->fds[i]);
+}
+
+void ferry_control_run(void *arg)
+{
+	struct ferry_agent *agent = arg;
+	struct ferry_packet packet;
+	int err;
+
+	while ((err = ferry_proto_receive(agent->down, &packet, -1)) != -EPIPE) {
+		if (err)
+			continue;
+		if (packet.msg.kind == FERRY_MSG_CLIENT)
+			meet_client(agent, &packet);
+		else if (packet.msg.kind == FERRY_MSG_RECALL)
+			answer_recall(agent, &packet.msg);
+	}
+	__atomic_store_n(&agent->keeper_gone, true, __ATOMIC_RELEASE);
+}

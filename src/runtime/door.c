@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/* door.c - see door.h. */
+#include "runtime/door.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/sys.h"
+#include "runtime/thread.h"
+
+/* How long a waiting thread sleeps before it looks whether its agent is still there. */
+#define LOOK_NS UINT64_C(200000000)
+
+struct ferry_door ferry_door;
+uint32_t ferry_tainted;
+uint64_t ferry_heap_known[(UINT64_C(1) << (FERRY_VA_BITS - 26)) / 64];
+
+static struct ferry_request *claim(void)
+{
+	for (;;) {
+		for (uint32_t i = 0; i < FERRY_DOOR_SLOTS; i++) {
+			struct ferry_request *request = &ferry_door.slot[i];
+			uint32_t expected = FERRY_SLOT_FREE;
+
+			if (__atomic_compare_exchange_n(&request->state, &expected,
+							FERRY_SLOT_CLAIMED, false,
+							__ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+				return request;
+		}
+		if (!ferry_door_is_open())
+			return NULL;
+		ferry_sys0(SYS_sched_yield);
+	}
+}
+
+/* An agent that was killed answers nobody: the keeper says so in the process table. */
+static bool agent_lost(void)
+{
+	const struct ferry_process *process =
+		&ferry_machine_processes(ferry_door.machine)[ferry_door.process];
+
+	return !ferry_door_is_open() ||
+	       __atomic_load_n(&process->state, __ATOMIC_ACQUIRE) == FERRY_PROCESS_ORPHAN ||
+	       ferry_sys2(SYS_kill, ferry_door.agent_pid, 0) == -ESRCH;
+}
+
+int64_t ferry_door_ask(enum ferry_request_kind kind, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
+{
+	uint32_t *bell = kind >= FERRY_REQUEST_MOVES ? &ferry_door.move_bell : &ferry_door.bell;
+	struct ferry_request *request;
+	int64_t result;
+	uint32_t state;
+
+	/* Between fork and join a child still sees its parent's door; so does a child of vfork. */
+	if (!ferry_door_is_open() || ferry_sys0(SYS_getpid) != ferry_door.pid)
+		return -ESRCH;
+	request = claim();
+	if (!request)
+		return -ESRCH;
+	request->kind = kind;
+	request->a = a;
+	request->b = b;
+	request->c = c;
+	request->d = d;
+	__atomic_store_n(&request->state, FERRY_SLOT_POSTED, __ATOMIC_RELEASE);
+	__atomic_fetch_add(bell, 1, __ATOMIC_RELEASE);
+	ferry_futex_wake(bell, 1);
+	while ((state = __atomic_load_n(&request->state, __ATOMIC_ACQUIRE)) != FERRY_SLOT_DONE) {
+		ferry_futex_wait(&request->state, state, LOOK_NS);
+		if (__atomic_load_n(&request->state, __ATOMIC_ACQUIRE) != FERRY_SLOT_DONE &&
+		    agent_lost()) {
+			__atomic_store_n(&ferry_door.open, 0, __ATOMIC_RELEASE);
+			return -ESRCH;
+		}
+	}
+	result = request->result;
+	__atomic_store_n(&request->state, FERRY_SLOT_FREE, __ATOMIC_RELEASE);
+	return result;
+}
+
+struct ferry_request *ferry_door_take(bool moves)
+{
+	for (uint32_t i = 0; i < FERRY_DOOR_SLOTS; i++) {
+		struct ferry_request *request = &ferry_door.slot[i];
+		uint32_t expected = FERRY_SLOT_POSTED;
+
+		if (__atomic_load_n(&request->state, __ATOMIC_ACQUIRE) != FERRY_SLOT_POSTED ||
+		    (request->kind >= FERRY_REQUEST_MOVES) != moves)
+			continue;
+		if (__atomic_compare_exchange_n(&request->state, &expected, FERRY_SLOT_TAKEN, false,
+						__ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+			return request;
+	}
+	return NULL;
+}
+
+void ferry_door_finish(struct ferry_request *request, int64_t result)
+{
+	request->result = result;
+	__atomic_store_n(&request->state, FERRY_SLOT_DONE, __ATOMIC_RELEASE);
+	ferry_futex_wake(&request->state, 1);
+}
+
+void ferry_door_reset(void)
+{
+	memset(&ferry_door, 0, sizeof(ferry_door));
+}

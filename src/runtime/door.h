@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * door.h - how threads of the program ask their agent for something.
+ *
+ * The door lies in this library's own data: never managed, never away, copied by fork (the child
+ * resets it). A thread claims a slot, fills it in, rings, and sleeps on the slot's state; signals
+ * may be handled meanwhile, nothing is locked.
+ *
+ * A slot: FREE -> CLAIMED (program) -> POSTED (program) -> TAKEN (agent) -> DONE (agent) -> FREE.
+ */
+#ifndef FERRY_RUNTIME_DOOR_H
+#define FERRY_RUNTIME_DOOR_H
+
+#include "base/types.h"
+#include "phys/machine.h"
+
+enum ferry_request_kind {
+	FERRY_REQUEST_MAP,        /* a, b: start and end of memory just mapped; c: region flags */
+	FERRY_REQUEST_AT,         /* a: an address: manage the anonymous mapping around it, if
+				     new */
+	FERRY_REQUEST_THREAD,     /* a, b: bounds of a thread's control block */
+	FERRY_REQUEST_FLAG,       /* a, b: range; c: region flags to set; d: to clear */
+	FERRY_REQUEST_DISCARD,    /* a, b: about to be discarded; c: 1 = unmapped */
+	FERRY_REQUEST_RECONCILE,  /* a, b: compare with the host */
+	FERRY_REQUEST_SCAN,       /* find memory that was mapped without our knowledge */
+	FERRY_REQUEST_GATE_CLOSE, /* nothing is away when this returns, until ... */
+	FERRY_REQUEST_GATE_OPEN,
+	FERRY_REQUEST_TAINT,      /* the program took references that moves cannot see */
+	FERRY_REQUEST_FOLLOW,     /* a: a thread that has become another user or given up
+				     rights; b: 1: it alone, not the whole program; c: 1: it
+				     is in another user namespace now */
+	FERRY_REQUEST_MOVERS,     /* start one more mover thread */
+	FERRY_REQUEST_MOVES,      /* from here on: served by movers */
+	FERRY_REQUEST_MOVE_PAGES = FERRY_REQUEST_MOVES, /* a: struct ferry_move_call * (not
+							   managed) */
+	FERRY_REQUEST_MOVE_RANGE, /* a: struct ferry_range_call *, b: struct ferry_range_result * */
+};
+
+enum ferry_request_state {
+	FERRY_SLOT_FREE,
+	FERRY_SLOT_CLAIMED,
+	FERRY_SLOT_POSTED,
+	FERRY_SLOT_TAKEN,
+	FERRY_SLOT_DONE,
+};
+
+struct ferry_request {
+	uint32_t state; /* (a) enum ferry_request_state, and a futex */
+	uint32_t kind;
+	uint64_t a, b, c, d;
+	int64_t result;
+};
+
+enum { FERRY_DOOR_SLOTS = 64 };
+
+struct ferry_door {
+	uint32_t open;      /* (a) 1: an agent answers */
+	uint32_t bell;      /* (a) futex: rung for quick requests */
+	uint32_t move_bell; /* (a) futex: rung for moves */
+	uint32_t movers;    /* (a) mover threads started */
+	uint32_t births;    /* (a) threads being created, whose control blocks are not flagged
+			       yet */
+	int32_t agent_pid;  /* (a) */
+	int32_t pid;        /* of the process that this door belongs to */
+	uint32_t process;   /* slot in the machine's table */
+	const struct ferry_machine *machine;
+	struct ferry_books *books;
+	struct ferry_request slot[FERRY_DOOR_SLOTS];
+};
+
+extern struct ferry_door ferry_door;
+/* (a) The program uses interfaces that keep plain references to its pages; so do its children, who
+ * share these pages. 1: it is about to, 2: the agent knows. */
+extern uint32_t ferry_tainted;
+/* Which 64 MiB blocks are known to be managed heaps of malloc; cleared when they are unmapped. */
+extern uint64_t ferry_heap_known[(UINT64_C(1) << (FERRY_VA_BITS - 26)) / 64];
+
+/* => result of the request, -ESRCH if no agent answers (any more). Any thread of the program. */
+int64_t ferry_door_ask(enum ferry_request_kind kind, uint64_t a, uint64_t b, uint64_t c,
+		       uint64_t d);
+/* The agent's side. => a posted request, now TAKEN; NULL: none. moves: which of the two sorts. */
+struct ferry_request *ferry_door_take(bool moves);
+void ferry_door_finish(struct ferry_request *request, int64_t result);
+/* A forked child begins with an empty, closed door. */
+void ferry_door_reset(void);
+
+static inline bool ferry_door_is_open(void)
+{
+	return __atomic_load_n(&ferry_door.open, __ATOMIC_ACQUIRE) != 0;
+}
+
+#endif

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * door_serve.c - the agent's side of the door: what the program's threads ask for.
+ *
+ * Quick requests are served by one thread, moves by up to FERRY_MOVERS others that the first move
+ * starts, so that a mapping never waits for a move.
+ */
+#include <errno.h>
+
+#include "base/os.h"
+#include "base/sys.h"
+#include "map/region.h"
+#include "move/move_pages.h"
+#include "runtime/agent.h"
+#include "runtime/identity.h"
+#include "runtime/thread.h"
+
+enum { FLAG_TRIES = 1000, DISCARD_BYTES = 16 * FERRY_HUGE_SIZE };
+
+static int flag_thread(struct ferry_agent *agent, ferry_va start, ferry_va end)
+{
+	int err = 0;
+
+	/* Flagged first, managed afterwards: the entries need no region. */
+	for (int i = 0; i < FLAG_TRIES; i++) {
+		ferry_lock_acquire(&agent->space.lock);
+		err = ferry_space_flag_thread(&agent->space, ferry_page_down(start),
+					      ferry_page_up(end));
+		ferry_lock_release(&agent->space.lock);
+		if (err != -EAGAIN)
+			break;
+		(void)ferry_handler_drain(agent);
+		ferry_sys0(SYS_sched_yield);
+	}
+	__atomic_fetch_sub(&ferry_door.births, 1, __ATOMIC_ACQ_REL);
+	return err ? err : ferry_house_adopt_at(agent, start);
+}
+
+static int flag_region(struct ferry_agent *agent, const struct ferry_request *request)
+{
+	int err;
+
+	ferry_lock_acquire(&agent->space.lock);
+	err = ferry_region_flag(agent->books, request->a, request->b, (uint32_t)request->c,
+				(uint32_t)request->d);
+	ferry_lock_release(&agent->space.lock);
+	return err;
+}
+
+/* Cutting the middle out of a mapping may be refused by the host (vm.max_map_count): then nothing
+ * may have been lost. */
+static bool is_cut_out(struct ferry_agent *agent, ferry_va start, ferry_va end)
+{
+	const struct ferry_region *region;
+	bool inside;
+
+	ferry_lock_acquire(&agent->space.lock);
+	region = ferry_region_find(agent->books, start);
+	inside = region && region->start < start && region->end > end;
+	ferry_lock_release(&agent->space.lock);
+	return inside;
+}
+
+/* The lock is let go between pieces: the program's other threads fault meanwhile. */
+static int discard(struct ferry_agent *agent, const struct ferry_request *request)
+{
+	if (request->c && is_cut_out(agent, request->a, request->b))
+		return 0;
+	for (ferry_va at = request->a; at < request->b;) {
+		ferry_va end = ferry_huge_down(at) + DISCARD_BYTES;
+
+		if (end > request->b)
+			end = request->b;
+		ferry_lock_acquire(&agent->space.lock);
+		ferry_space_discard(&agent->space, at, end);
+		ferry_lock_release(&agent->space.lock);
+		at = end;
+	}
+	return 0;
+}
+
+static int reconcile(struct ferry_agent *agent, const struct ferry_request *request)
+{
+	int err;
+
+	ferry_lock_acquire(&agent->space.lock);
+	err = ferry_space_reconcile(&agent->space, request->a, request->b, -1);
+	ferry_lock_release(&agent->space.lock);
+	return err;
+}
+
+static int64_t serve_quick(struct ferry_agent *agent, const struct ferry_request *request)
+{
+	switch (request->kind) {
+	case FERRY_REQUEST_MAP:
+		return ferry_house_adopt(agent, request->a, request->b, (uint32_t)request->c);
+	case FERRY_REQUEST_AT:
+		return ferry_house_adopt_at(agent, request->a);
+	case FERRY_REQUEST_THREAD:
+		return flag_thread(agent, request->a, request->b);
+	case FERRY_REQUEST_FLAG:
+		return flag_region(agent, request);
+	case FERRY_REQUEST_DISCARD:
+		return discard(agent, request);
+	case FERRY_REQUEST_RECONCILE:
+		return reconcile(agent, request);
+	case FERRY_REQUEST_SCAN:
+		ferry_house_scan(agent);
+		return 0;
+	case FERRY_REQUEST_GATE_CLOSE:
+		return ferry_space_close_gate(&agent->space);
+	case FERRY_REQUEST_GATE_OPEN:
+		ferry_space_open_gate(&agent->space);
+		return 0;
+	case FERRY_REQUEST_TAINT:
+		__atomic_store_n(&agent->space.tainted, 1, __ATOMIC_RELEASE);
+		return 0;
+	case FERRY_REQUEST_FOLLOW:
+		/* The keeper brings the program's pages home. */
+		if (ferry_identity_follow(agent->pid, (int32_t)request->a, request->b != 0,
+					  request->c != 0))
+			ferry_sys1(SYS_exit_group, 1);
+		return 0;
+	default:
+		return -ENOSYS;
+	}
+}
+
+static int64_t serve_move(struct ferry_agent *agent, const struct ferry_request *request)
+{
+	if (request->kind == FERRY_REQUEST_MOVE_PAGES)
+		return ferry_move_pages_in(&agent->space,
+					   (const struct ferry_move_call *)request->a);
+	return ferry_move_range_in(&agent->space, (const struct ferry_range_call *)request->a,
+				   (struct ferry_range_result *)request->b);
+}
+
+/* Sleeps until the bell has rung since it read `heard`. */
+static void listen_bell(uint32_t *bell, uint32_t heard)
+{
+	ferry_futex_wait(bell, heard, 0);
+}
+
+static void mover_run(void *arg)
+{
+	struct ferry_agent *agent = arg;
+
+	for (;;) {
+		uint32_t heard = __atomic_load_n(&ferry_door.move_bell, __ATOMIC_ACQUIRE);
+		struct ferry_request *request;
+
+		while ((request = ferry_door_take(true)) != NULL)
+			ferry_door_finish(request, serve_move(agent, request));
+		listen_bell(&ferry_door.move_bell, heard);
+	}
+}
+
+void ferry_door_run(void *arg)
+{
+	struct ferry_agent *agent = arg;
+
+	for (;;) {
+		uint32_t heard = __atomic_load_n(&ferry_door.bell, __ATOMIC_ACQUIRE);
+		struct ferry_request *request;
+
+		while ((request = ferry_door_take(false)) != NULL) {
+			if (request->kind == FERRY_REQUEST_MOVERS) {
+				if (ferry_thread_start(FERRY_THREAD, mover_run, agent) < 0)
+					ferry_door_finish(request, -EAGAIN);
+				else
+					ferry_door_finish(request, 0);
+				continue;
+			}
+			ferry_door_finish(request, serve_quick(agent, request));
+		}
+		listen_bell(&ferry_door.bell, heard);
+	}
+}

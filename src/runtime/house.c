@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * house.c - what an agent does between faults.
+ *
+ * Once a second, or when rung: settle leases with the keeper, keep some zeroed frames ahead of
+ * need, charge the copies that the host made after a fork, find memory that was mapped without our
+ * knowledge. A process that does nothing costs one wake-up a second and no scan.
+ */
+#include <errno.h>
+
+#include "base/os.h"
+#include "base/sys.h"
+#include "map/region.h"
+#include "runtime/agent.h"
+#include "runtime/maps.h"
+#include "runtime/thread.h"
+#include "runtime/zone.h"
+
+#define PERIOD_NS UINT64_C(1000000000)
+#define FERRY_USER_END (UINT64_C(1) << FERRY_VA_BITS)
+
+/* --- adoption ------------------------------------------------------------------------- */
+
+/* The first part of [start, end) that no region covers. => false: all is covered. lock held. */
+static bool next_gap(const struct ferry_books *books, ferry_va *start, ferry_va *end)
+{
+	const struct ferry_region *regions = ferry_books_regions(books);
+	uint32_t i = ferry_region_index(books, *start);
+
+	while (i < books->region_count && regions[i].start <= *start) {
+		*start = regions[i].end;
+		i++;
+	}
+	if (*start >= *end)
+		return false;
+	if (i < books->region_count && regions[i].start < *end)
+		*end = regions[i].start;
+	return true;
+}
+
+static bool thread_is_born(void)
+{
+	return __atomic_load_n(&ferry_door.births, __ATOMIC_ACQUIRE) != 0;
+}
+
+int ferry_house_adopt(struct ferry_agent *agent, ferry_va start, ferry_va end, uint32_t flags)
+{
+	ferry_va at = start;
+	int err = 0;
+
+	while (at < end && !err) {
+		ferry_va gap_end = end;
+
+		ferry_lock_acquire(&agent->space.lock);
+		if (!next_gap(agent->books, &at, &gap_end) ||
+		    ((flags & FERRY_REGION_ADOPTED) && thread_is_born())) {
+			ferry_lock_release(&agent->space.lock);
+			break;
+		}
+		err = ferry_space_adopt(&agent->space, at, gap_end, flags, -1);
+		ferry_lock_release(&agent->space.lock);
+		at = gap_end;
+	}
+	return err;
+}
+
+int ferry_house_adopt_at(struct ferry_agent *agent, ferry_va va)
+{
+	struct ferry_mapping mapping;
+	bool known;
+	int err;
+
+	ferry_lock_acquire(&agent->space.lock);
+	known = ferry_region_find(agent->books, va) != NULL;
+	ferry_lock_release(&agent->space.lock);
+	if (known)
+		return 0;
+	err = ferry_maps_next(agent->maps, va, &mapping);
+	if (err)
+		return err;
+	if (mapping.start > va || !mapping.anonymous ||
+	    ferry_zone_covers(mapping.start, mapping.end))
+		return -ENOENT;
+	return ferry_house_adopt(agent, mapping.start, mapping.end, FERRY_REGION_ADOPTED);
+}
+
+void ferry_house_scan(struct ferry_agent *agent)
+{
+	struct ferry_mapping mapping;
+
+	/* The stack of a thread that is being created must not be adopted before its control block
+	 * is flagged: a mover could have it away when the thread ends. pthread_create() counts
+	 * itself in `births` before it maps the stack. */
+	for (ferry_va at = 0; at < FERRY_USER_END && !ferry_maps_next(agent->maps, at, &mapping);
+	     at = mapping.end) {
+		if (!mapping.anonymous || ferry_zone_covers(mapping.start, mapping.end) ||
+		    mapping.end > FERRY_USER_END)
+			continue;
+		/* What cannot be registered (special mappings) stays the host's. */
+		if (ferry_house_adopt(agent, mapping.start, mapping.end, FERRY_REGION_ADOPTED))
+			continue;
+	}
+}
+
+/* --- after a fork --------------------------------------------------------------------- */
+
+/* Compares what is shared or in doubt with the host, a slice at a time. A space without such pages
+ * costs nothing. */
+static void reconcile(struct ferry_agent *agent)
+{
+	ferry_va cursor = 0;
+	int more;
+
+	do {
+		ferry_lock_acquire(&agent->space.lock);
+		more = ferry_space_reconcile_slice(&agent->space, &cursor, -1);
+		ferry_lock_release(&agent->space.lock);
+	} while (more > 0);
+}
+
+/* --- the thread ----------------------------------------------------------------------- */
+
+void ferry_house_ring(struct ferry_agent *agent)
+{
+	__atomic_fetch_add(&agent->house_bell, 1, __ATOMIC_RELEASE);
+	ferry_futex_wake(&agent->house_bell, 1);
+}
+
+void ferry_house_run(void *arg)
+{
+	struct ferry_agent *agent = arg;
+	uint64_t faults_seen = 0;
+
+	for (;;) {
+		uint32_t heard = __atomic_load_n(&agent->house_bell, __ATOMIC_ACQUIRE);
+		uint64_t faults = __atomic_load_n(&agent->books->counters.faults, __ATOMIC_RELAXED);
+
+		reconcile(agent);
+		if (agent->inherited) { /* take_over() counted itself in */
+			agent->inherited = false;
+			__atomic_fetch_sub(&agent->books->settling, 1, __ATOMIC_RELEASE);
+		}
+		if (faults != faults_seen) {
+			faults_seen = faults;
+			ferry_house_scan(agent);
+		}
+		ferry_space_settle_leases(&agent->space);
+		ferry_futex_wait(&agent->house_bell, heard, PERIOD_NS);
+	}
+}

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: MIT */
+/* join.c - see join.h. */
+#define _GNU_SOURCE
+#include "runtime/join.h"
+
+#include "base/sys.h"
+#include "runtime/lease.h"
+#include "runtime/watch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		(void)close(*fd);
+	*fd = -1;
+}
+
+static void close_packet(struct ferry_packet *packet)
+{
+	for (uint32_t i = 0; i < packet->fd_count; i++)
+		(void)close(packet->fds[i]);
+	packet->fd_count = 0;
+}
+
+/* Takes descriptor i out of a packet. */
+static int take_fd(struct ferry_packet *packet, uint32_t i)
+{
+	int fd = packet->fds[i];
+
+	packet->fds[i] = -1;
+	return fd;
+}
+
+/* Makes sure that a descriptor of somebody else's is a socket of ours that can never block us. */
+static int prepare_socket(int fd)
+{
+	int domain = 0, type = 0, on = 1, flags;
+	socklen_t length = sizeof(int);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) != 0 ||
+	    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) != 0)
+		return -errno;
+	if (domain != AF_UNIX || type != SOCK_SEQPACKET)
+		return -EINVAL;
+	flags = fcntl(fd, F_GETFL);
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) != 0)
+		return -errno;
+	return 0;
+}
+
+void ferry_join_publish(struct ferry_keeper *keeper, const struct ferry_keeper_process *process,
+			enum ferry_process_state state)
+{
+	struct ferry_process *entry = &ferry_machine_processes(keeper->machine)[process->slot];
+
+	__atomic_store_n(&entry->pid, process->pid, __ATOMIC_RELAXED);
+	__atomic_store_n(&entry->agent_pid, process->agent_pid, __ATOMIC_RELAXED);
+	__atomic_store_n(&entry->state, (uint32_t)state, __ATOMIC_RELEASE);
+}
+
+struct ferry_keeper_process *ferry_join_find(struct ferry_keeper *keeper, int32_t pid,
+					     enum ferry_process_state state)
+{
+	const struct ferry_process *entries = ferry_machine_processes(keeper->machine);
+	struct ferry_keeper_process *newest = NULL;
+
+	for (uint32_t slot = 0; slot < keeper->process_end; slot++) {
+		struct ferry_keeper_process *process = keeper->processes[slot];
+
+		if (process == NULL || process->pid != pid || process->program_gone ||
+		    entries[slot].state != (uint32_t)state)
+			continue;
+		if (newest == NULL ||
+		    entries[slot].start_time_ns > entries[newest->slot].start_time_ns)
+			newest = process;
+	}
+	return newest;
+}
+
+/* => a new process without descriptors, in no slot yet; NULL: no memory. */
+static struct ferry_keeper_process *create_process(const struct ferry_keeper *keeper, int32_t pid)
+{
+	struct ferry_keeper_process *process = calloc(1, sizeof(*process));
+
+	if (process == NULL)
+		return NULL;
+	process->leases = calloc(keeper->machine->node_count, sizeof(*process->leases));
+	process->recall = calloc(keeper->machine->node_count, sizeof(*process->recall));
+	process->pid = pid;
+	process->program_fd = process->agent_fd = process->up = process->down = -1;
+	process->books = process->program_uffd = process->arena_uffd = -1;
+	if (process->leases != NULL && process->recall != NULL)
+		return process;
+	free(process->leases);
+	free(process->recall);
+	free(process);
+	return NULL;
+}
+
+static void destroy_process(struct ferry_keeper_process *process)
+{
+	close_fd(&process->program_fd);
+	close_fd(&process->agent_fd);
+	close_fd(&process->up);
+	close_fd(&process->down);
+	close_fd(&process->books);
+	close_fd(&process->program_uffd);
+	close_fd(&process->arena_uffd);
+	free(process->leases);
+	free(process->recall);
+	free(process);
+}
+
+static int take_slot(struct ferry_keeper *keeper, struct ferry_keeper_process *process)
+{
+	for (uint32_t slot = 0; slot < FERRY_PROCESSES_MAX; slot++) {
+		struct ferry_process *entry;
+
+		if (keeper->processes[slot] != NULL)
+			continue;
+		keeper->processes[slot] = process;
+		keeper->process_count++;
+		if (slot >= keeper->process_end)
+			keeper->process_end = slot + 1;
+		process->slot = slot;
+		entry = &ferry_machine_processes(keeper->machine)[slot];
+		__atomic_store_n(&entry->joins, entry->joins + 1, __ATOMIC_RELAXED);
+		__atomic_store_n(&entry->start_time_ns, ferry_keeper_now_ns(), __ATOMIC_RELAXED);
+		ferry_join_publish(keeper, process, FERRY_PROCESS_JOINING);
+		return 0;
+	}
+	return -ENOSPC;
+}
+
+static void send_welcome(struct ferry_keeper *keeper, int up, int status, uint32_t slot,
+			 const char *text)
+{
+	struct ferry_msg msg = {
+		.version = FERRY_PROTO_VERSION,
+		.kind = FERRY_MSG_WELCOME,
+		.status = status,
+		.a = slot,
+	};
+	int fds[2] = { keeper->machine_fd, keeper->device_fd };
+
+	(void)snprintf(msg.text, sizeof(msg.text), "%s", text);
+	/* A program that is gone already is noticed by its pidfd. */
+	if (ferry_proto_send(up, &msg, fds, status != 0 ? 0 : keeper->device_fd >= 0 ? 2 : 1) != 0)
+		return;
+}
+
+/* Watches a process that has its sockets already. => 0, -errno. */
+static int enter(struct ferry_keeper *keeper, struct ferry_keeper_process *process)
+{
+	int error;
+
+	process->program_fd = (int)syscall(SYS_pidfd_open, process->pid, 0);
+	if (process->program_fd < 0)
+		return -errno;
+	error = take_slot(keeper, process);
+	if (error != 0)
+		return error;
+	error = ferry_keeper_watch(keeper, process->program_fd, FERRY_SOURCE_PROGRAM,
+				   process->slot);
+	if (error == 0)
+		error = ferry_keeper_watch(keeper, process->up, FERRY_SOURCE_UP, process->slot);
+	return error;
+}
+
+void ferry_join_accept(struct ferry_keeper *keeper, struct ferry_packet *packet)
+{
+	struct ferry_keeper_process *process;
+	bool entered;
+	int error;
+
+	if (packet->fd_count != 2 || packet->pid <= 0 || prepare_socket(packet->fds[0]) != 0 ||
+	    prepare_socket(packet->fds[1]) != 0) {
+		close_packet(packet);
+		return;
+	}
+	process = create_process(keeper, packet->pid);
+	if (process == NULL) {
+		send_welcome(keeper, packet->fds[0], -ENOMEM, 0, "the keeper has no memory");
+		close_packet(packet);
+		return;
+	}
+	process->up = take_fd(packet, 0);
+	process->down = take_fd(packet, 1);
+	error = enter(keeper, process);
+	entered = keeper->processes[process->slot] == process;
+	send_welcome(keeper, process->up, error, process->slot,
+		     error == -ENOSPC ? "the machine has no room for another process" : "");
+	if (error == 0)
+		return;
+	if (entered)
+		ferry_join_release(keeper, process);
+	else
+		destroy_process(process);
+}
+
+void ferry_join_release(struct ferry_keeper *keeper, struct ferry_keeper_process *process)
+{
+	const int watched[] = { process->program_fd, process->agent_fd, process->up };
+
+	ferry_lease_release(keeper, process);
+	/* A duplicate elsewhere would keep a closed descriptor in the epoll set. */
+	for (size_t i = 0; i < FERRY_ARRAY_SIZE(watched); i++)
+		ferry_keeper_unwatch(keeper, watched[i]);
+	process->pid = process->agent_pid = 0;
+	ferry_join_publish(keeper, process, FERRY_PROCESS_FREE);
+	keeper->processes[process->slot] = NULL;
+	keeper->process_count--;
+	destroy_process(process);
+}
+
+/* --- messages of an agent ---------------------------------------------------------------- */
+
+static void answer(struct ferry_keeper_process *process, int status, uint64_t a, const char *text)
+{
+	struct ferry_msg msg = {
+		.version = FERRY_PROTO_VERSION,
+		.kind = FERRY_MSG_OK,
+		.status = status,
+		.a = a,
+	};
+
+	(void)snprintf(msg.text, sizeof(msg.text), "%s", text);
+	/* An agent that does not read its answers hurts itself only. */
+	if (ferry_proto_send(process->up, &msg, NULL, 0) != 0)
+		return;
+}
+
+/* Starts a userfaultfd for a program that lacks the rights to ask for fork events. */
+static void serve_api(struct ferry_keeper_process *process, struct ferry_packet *packet)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = packet->msg.a };
+	long result = -EINVAL;
+
+	if (packet->fd_count == 1)
+		result = ferry_sys3(SYS_ioctl, packet->fds[0], UFFDIO_API, &api);
+	answer(process, (int)result, api.features, "");
+}
+
+/* The books must keep their size, or whoever reads them could be killed by SIGBUS. */
+static int seal_books(int fd)
+{
+	const int wanted = F_SEAL_SHRINK | F_SEAL_GROW;
+	int seals;
+
+	(void)fcntl(fd, F_ADD_SEALS, wanted);
+	seals = fcntl(fd, F_GET_SEALS);
+	return seals >= 0 && (seals & wanted) == wanted ? 0 : -EINVAL;
+}
+
+static int enter_agent(struct ferry_keeper *keeper, struct ferry_keeper_process *process,
+		       struct ferry_packet *packet)
+{
+	int fd;
+
+	if (process->agent_pid != 0 || packet->fd_count != 3 || packet->pid <= 0)
+		return -EINVAL;
+	fd = (int)syscall(SYS_pidfd_open, packet->pid, 0);
+	if (fd < 0)
+		return -errno;
+	if (ferry_keeper_watch(keeper, fd, FERRY_SOURCE_AGENT, process->slot) != 0) {
+		(void)close(fd);
+		return -ENOMEM;
+	}
+	process->agent_fd = fd;
+	process->agent_pid = packet->pid;
+	process->books = take_fd(packet, 0);
+	process->program_uffd = take_fd(packet, 1);
+	process->arena_uffd = take_fd(packet, 2);
+	ferry_join_publish(keeper, process, FERRY_PROCESS_ALIVE);
+	return 0;
+}
+
+static void serve_agent(struct ferry_keeper *keeper, struct ferry_keeper_process *process,
+			struct ferry_packet *packet)
+{
+	const char *text = "";
+	int error;
+
+	if (packet->fd_count >= 1 && seal_books(packet->fds[0]) != 0) {
+		error = -EINVAL;
+		text = "the books are no memfd whose size can be sealed";
+	} else {
+		error = enter_agent(keeper, process, packet);
+	}
+	answer(process, error, 0, text);
+}
+
+static void serve_message(struct ferry_keeper *keeper, struct ferry_keeper_process *process,
+			  struct ferry_packet *packet)
+{
+	switch (packet->msg.kind) {
+	case FERRY_MSG_API:
+		serve_api(process, packet);
+		break;
+	case FERRY_MSG_AGENT:
+		serve_agent(keeper, process, packet);
+		break;
+	case FERRY_MSG_LEASE:
+		ferry_lease_request(keeper, process, &packet->msg);
+		break;
+	case FERRY_MSG_RETURN:
+		ferry_lease_return(keeper, process, &packet->msg);
+		break;
+	case FERRY_MSG_NOMEM:
+		ferry_watch_out_of_memory(keeper, process);
+		break;
+	default:
+		break; /* a later version's message; whoever waits for its answer sees no answer */
+	}
+}
+
+void ferry_join_serve_up(struct ferry_keeper *keeper, struct ferry_keeper_process *process)
+{
+	struct ferry_packet packet;
+	int error = ferry_proto_receive(process->up, &packet, 0);
+
+	if (error == 0) {
+		serve_message(keeper, process, &packet);
+		for (uint32_t i = 0; i < packet.fd_count; i++)
+			close_fd(&packet.fds[i]);
+		return;
+	}
+	if (error == -EAGAIN)
+		return;
+	/* Closed, or not to be understood. An agent's end is seen by its pidfd. */
+	ferry_keeper_unwatch(keeper, process->up);
+	if (process->agent_fd < 0 && !process->agent_gone)
+		ferry_join_release(keeper, process);
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/* join.h - how processes become part of a machine. */
+#ifndef FERRY_RUNTIME_JOIN_H
+#define FERRY_RUNTIME_JOIN_H
+
+#include "runtime/keeper.h"
+
+/*
+ * A JOIN came from the join socket or a control connection: gives the process a slot and answers
+ * on its `up` socket. Takes the packet's descriptors over.
+ */
+void ferry_join_accept(struct ferry_keeper *keeper, struct ferry_packet *packet);
+/* Something can be read from a process's `up` socket, or it was closed. */
+void ferry_join_serve_up(struct ferry_keeper *keeper, struct ferry_keeper_process *process);
+/* Empties a slot: returns the leases, closes everything. process is freed. */
+void ferry_join_release(struct ferry_keeper *keeper, struct ferry_keeper_process *process);
+/* Writes a process's state into the machine segment. */
+void ferry_join_publish(struct ferry_keeper *keeper, const struct ferry_keeper_process *process,
+			enum ferry_process_state state);
+/* => the process of the machine with that pid that joined last and is in state, or NULL. */
+struct ferry_keeper_process *ferry_join_find(struct ferry_keeper *keeper, int32_t pid,
+					     enum ferry_process_state state);
+
+#endif

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT */
+/* lease.c - see lease.h. */
+#include "runtime/lease.h"
+
+#include <errno.h>
+
+#define NS_PER_MS UINT64_C(1000000)
+
+static struct ferry_node *node_of(struct ferry_keeper *keeper, uint32_t node)
+{
+	return &ferry_machine_nodes(keeper->machine)[node];
+}
+
+/* Changes what process holds of node; both books at once. */
+static void account(struct ferry_keeper *keeper, struct ferry_keeper_process *process,
+		    uint32_t node_index, uint64_t leases)
+{
+	struct ferry_node *node = node_of(keeper, node_index);
+	uint64_t leased = node->leased_pages - process->leases[node_index] + leases;
+	uint64_t over = leased > node->capacity_pages ? leased - node->capacity_pages : 0;
+
+	process->leases[node_index] = leases;
+	__atomic_store_n(&node->leased_pages, leased, __ATOMIC_RELAXED);
+	__atomic_store_n(&node->over_pages, over, __ATOMIC_RELAXED);
+}
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* What may be granted of a node just now. */
+static uint64_t grantable(const struct ferry_node *node, uint64_t want)
+{
+	uint64_t free = node->leased_pages < node->capacity_pages
+				? node->capacity_pages - node->leased_pages
+				: 0;
+	uint64_t share = free / 8 > FERRY_LEASE_GRAIN ? free / 8 : FERRY_LEASE_GRAIN;
+
+	return min_u64(want, min_u64(free, share));
+}
+
+static void forget_wait(struct ferry_keeper *keeper, struct ferry_keeper_process *process)
+{
+	if (process->wait.active)
+		keeper->waiter_count--;
+	process->wait.active = false;
+}
+
+static void answer(struct ferry_keeper *keeper, struct ferry_keeper_process *process, int status,
+		   uint64_t pages)
+{
+	struct ferry_msg msg = {
+		.version = FERRY_PROTO_VERSION,
+		.kind = FERRY_MSG_OK,
+		.status = status,
+		.a = pages,
+	};
+
+	forget_wait(keeper, process);
+	/* An agent that does not read its answers hurts itself only. */
+	if (ferry_proto_send(process->up, &msg, NULL, 0) != 0)
+		return;
+}
+
+static void grant(struct ferry_keeper *keeper, struct ferry_keeper_process *process, uint32_t node,
+		  uint64_t pages)
+{
+	struct ferry_node *entry = node_of(keeper, node);
+
+	if (pages == 0)
+		__atomic_store_n(&entry->failed_requests, entry->failed_requests + 1,
+				 __ATOMIC_RELAXED);
+	account(keeper, process, node, process->leases[node] + pages);
+	answer(keeper, process, 0, pages);
+}
+
+/* Asks the others for pages of node. => true if an answer can be hoped for. */
+static bool recall(struct ferry_keeper *keeper, const struct ferry_keeper_process *asker,
+		   uint32_t node, uint64_t want)
+{
+	const struct ferry_msg msg = {
+		.version = FERRY_PROTO_VERSION,
+		.kind = FERRY_MSG_RECALL,
+		.node = (int32_t)node,
+		.a = want,
+	};
+
+	for (uint32_t slot = 0; slot < keeper->process_end; slot++) {
+		struct ferry_keeper_process *other = keeper->processes[slot];
+
+		if (other == NULL || other == asker || other->agent_fd < 0 ||
+		    other->leases[node] == 0 || other->recall[node] != FERRY_RECALL_NONE)
+			continue;
+		if (ferry_proto_send(other->down, &msg, NULL, 0) != 0)
+			continue;
+		other->recall[node] = FERRY_RECALL_ASKED;
+		keeper->recalls[node]++;
+	}
+	return keeper->recalls[node] != 0;
+}
+
+void ferry_lease_request(struct ferry_keeper *keeper, struct ferry_keeper_process *process,
+			 const struct ferry_msg *msg)
+{
+	uint32_t node = (uint32_t)msg->node;
+	uint64_t want = msg->a, pages;
+
+	/* One request at a time; and no sum may ever overflow. */
+	if (process->wait.active)
+		return;
+	if (node >= keeper->machine->node_count || want == 0 || want > UINT64_C(1) << 44) {
+		answer(keeper, process, -EINVAL, 0);
+		return;
+	}
+	if (msg->b == 1) {
+		grant(keeper, process, node, want);
+		return;
+	}
+	pages = grantable(node_of(keeper, node), want);
+	if (pages == 0 && node_of(keeper, node)->capacity_pages != 0 &&
+	    recall(keeper, process, node, want)) {
+		process->wait = (struct ferry_lease_wait){
+			.active = true,
+			.node = node,
+			.want = want,
+			.deadline_ns = ferry_keeper_now_ns() + FERRY_LEASE_WAIT_MS * NS_PER_MS,
+			.order = keeper->lease_order++,
+		};
+		keeper->waiter_count++;
+		return;
+	}
+	grant(keeper, process, node, pages);
+}
+
+/* => the request for node that came first, or NULL. */
+static struct ferry_keeper_process *first_waiter(struct ferry_keeper *keeper, uint32_t node)
+{
+	struct ferry_keeper_process *first = NULL;
+
+	for (uint32_t slot = 0; slot < keeper->process_end; slot++) {
+		struct ferry_keeper_process *process = keeper->processes[slot];
+
+		if (process == NULL || !process->wait.active || process->wait.node != node)
+			continue;
+		if (first == NULL || process->wait.order < first->wait.order)
+			first = process;
+	}
+	return first;
+}
+
+/* Grants to those who wait for node, as far as there is something, or no answer is to come. */
+static void serve_waiters(struct ferry_keeper *keeper, uint32_t node)
+{
+	struct ferry_keeper_process *process;
+
+	while ((process = first_waiter(keeper, node)) != NULL) {
+		uint64_t pages = grantable(node_of(keeper, node), process->wait.want);
+
+		if (pages == 0 && keeper->recalls[node] != 0)
+			return;
+		grant(keeper, process, node, pages);
+	}
+}
+
+static void recall_answered(struct ferry_keeper *keeper, struct ferry_keeper_process *process,
+			    uint32_t node)
+{
+	if (process->recall[node] == FERRY_RECALL_ASKED)
+		keeper->recalls[node]--;
+	process->recall[node] = FERRY_RECALL_NONE;
+}
+
+void ferry_lease_return(struct ferry_keeper *keeper, struct ferry_keeper_process *process,
+			const struct ferry_msg *msg)
+{
+	uint32_t node = (uint32_t)msg->node;
+	uint64_t held;
+
+	if (node >= keeper->machine->node_count)
+		return;
+	held = process->leases[node];
+	account(keeper, process, node, held - min_u64(held, msg->a));
+	if (msg->b == 1)
+		recall_answered(keeper, process, node);
+	serve_waiters(keeper, node);
+}
+
+void ferry_lease_release(struct ferry_keeper *keeper, struct ferry_keeper_process *process)
+{
+	forget_wait(keeper, process);
+	for (uint32_t node = 0; node < keeper->machine->node_count; node++) {
+		if (process->leases[node] == 0 && process->recall[node] == FERRY_RECALL_NONE)
+			continue;
+		account(keeper, process, node, 0);
+		recall_answered(keeper, process, node);
+		serve_waiters(keeper, node);
+	}
+}
+
+/* Nobody counts any longer on those who have not answered. */
+static void give_up_recalls(struct ferry_keeper *keeper, uint32_t node)
+{
+	for (uint32_t slot = 0; slot < keeper->process_end; slot++) {
+		struct ferry_keeper_process *process = keeper->processes[slot];
+
+		if (process != NULL && process->recall[node] == FERRY_RECALL_ASKED)
+			process->recall[node] = FERRY_RECALL_LATE;
+	}
+	keeper->recalls[node] = 0;
+}
+
+void ferry_lease_expire(struct ferry_keeper *keeper, uint64_t now_ns)
+{
+	if (keeper->waiter_count == 0)
+		return;
+	for (uint32_t slot = 0; slot < keeper->process_end; slot++) {
+		struct ferry_keeper_process *process = keeper->processes[slot];
+
+		if (process == NULL || !process->wait.active || process->wait.deadline_ns > now_ns)
+			continue;
+		give_up_recalls(keeper, process->wait.node);
+		serve_waiters(keeper, process->wait.node);
+	}
+}
+
+uint64_t ferry_lease_deadline(const struct ferry_keeper *keeper)
+{
+	uint64_t deadline_ns = UINT64_MAX;
+
+	if (keeper->waiter_count == 0)
+		return deadline_ns;
+	for (uint32_t slot = 0; slot < keeper->process_end; slot++) {
+		const struct ferry_keeper_process *process = keeper->processes[slot];
+
+		if (process != NULL && process->wait.active)
+			deadline_ns = min_u64(deadline_ns, process->wait.deadline_ns);
+	}
+	return deadline_ns;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * lease.h - who may use how many frames of which node.
+ *
+ * A grant never makes a node hold more than its capacity unless it is forced. It is at most an
+ * eighth of what is free (but 64 pages), so that the last free frames are not all with the first
+ * process that asks. When nothing is free the other processes are asked to give back what they do
+ * not use; the asker waits for that at most 50 ms in all, and is then told 0.
+ */
+#ifndef FERRY_RUNTIME_LEASE_H
+#define FERRY_RUNTIME_LEASE_H
+
+#include "runtime/keeper.h"
+
+enum { FERRY_LEASE_GRAIN = 64, FERRY_LEASE_WAIT_MS = 50 };
+
+/* A LEASE came from process: answers now or later. */
+void ferry_lease_request(struct ferry_keeper *keeper, struct ferry_keeper_process *process,
+			 const struct ferry_msg *msg);
+/* A RETURN came. */
+void ferry_lease_return(struct ferry_keeper *keeper, struct ferry_keeper_process *process,
+			const struct ferry_msg *msg);
+/* The process has ended: all of its leases come back, its request is forgotten. */
+void ferry_lease_release(struct ferry_keeper *keeper, struct ferry_keeper_process *process);
+/* Answers the requests whose time is over. */
+void ferry_lease_expire(struct ferry_keeper *keeper, uint64_t now_ns);
+/* => when ferry_lease_expire() is needed next, UINT64_MAX: not at all. */
+uint64_t ferry_lease_deadline(const struct ferry_keeper *keeper);
+
+#endif

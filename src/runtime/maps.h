@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* maps.h - the mappings of the address space we run in, one at a time, without libc. */
+#ifndef FERRY_RUNTIME_MAPS_H
+#define FERRY_RUNTIME_MAPS_H
+
+#include "base/types.h"
+
+struct ferry_mapping {
+	ferry_va start;
+	ferry_va end;
+	bool writable;
+	bool anonymous; /* private, backed by no file, not the kernel's own */
+};
+
+/*
+ * The mapping that contains va, or the next above it. fd: /proc/PID/maps of an address space that
+ * stands still enough (a mapping may be gone when the answer arrives).
+ * => 0, -ENOENT (none above), -errno.
+ */
+FERRY_MUST_CHECK int ferry_maps_next(int fd, ferry_va va, struct ferry_mapping *mapping);
+
+#endif

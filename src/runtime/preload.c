@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * preload.c - how a program becomes part of a machine.
+ *
+ * The constructor finds the join socket in the environment, hands the keeper two connections, maps
+ * the machine and starts an agent. Everything that is opened here is closed again but the join
+ * socket, which children inherit; the agent has its own copies.
+ */
+#include "runtime/preload.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <link.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/sys.h"
+#include "runtime/agent.h"
+#include "runtime/door.h"
+#include "runtime/proto.h"
+#include "runtime/thread.h"
+#include "runtime/zone.h"
+
+enum {
+	ENV_BYTES = 4096,
+	ENV_ADDED = 3, /* two strings and the end */
+	THREAD_BLOCK_BYTES = 2304, /* libc's struct pthread: tid, robust list, rseq lie in it */
+	WELCOME_MS = 10000,
+};
+
+/* What children need in their environment, as it was when this program started. */
+static char env_preload[ENV_BYTES];
+static char env_join[ENV_BYTES];
+static int join_fd = -1;
+static const char *join_path;
+
+extern const ptrdiff_t __rseq_offset __attribute__((weak));
+
+/* --- small things --------------------------------------------------------------------- */
+
+uint64_t ferry_signals_block(void)
+{
+	uint64_t all = ~UINT64_C(0), old = 0;
+
+	ferry_sys4(SYS_rt_sigprocmask, 0 /* SIG_BLOCK */, &all, &old, sizeof(all));
+	return old;
+}
+
+void ferry_signals_restore(uint64_t mask)
+{
+	ferry_sys4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &mask, NULL, sizeof(mask));
+}
+
+static void say(const char *what, const char *why)
+{
+	char line[256];
+	size_t used = 0;
+	const char *parts[] = {"pageferry: this process runs unmanaged: ", what, why ? ": " : "",
+			       why ? why : "", "\n"};
+
+	for (size_t i = 0; i < FERRY_ARRAY_SIZE(parts); i++) {
+		size_t len = strlen(parts[i]);
+
+		if (used + len >= sizeof(line))
+			break;
+		memcpy(line + used, parts[i], len);
+		used += len;
+	}
+	ferry_sys3(SYS_write, 2, line, used);
+}
+
+void *ferry_preload_next(const char *symbol)
+{
+	void *next = dlsym(RTLD_NEXT, symbol);
+
+	if (!next) {
+		say("libc has no such function", symbol);
+		ferry_sys1(SYS_exit_group, 125);
+	}
+	return next;
+}
+
+/* --- environment of children ---------------------------------------------------------- */
+
+static bool same_name(const char *entry, const char *with_value)
+{
+	size_t len = (size_t)(strchr(with_value, '=') - with_value) + 1;
+
+	return strncmp(entry, with_value, len) == 0;
+}
+
+size_t ferry_preload_environment_words(char *const *envp)
+{
+	size_t n = 0;
+
+	while (envp && envp[n])
+		n++;
+	return n + ENV_ADDED;
+}
+
+char *const *ferry_preload_environment(char *const *envp, char **buffer, size_t buffer_words)
+{
+	size_t n = 0;
+	bool preload = false, join = false;
+
+	if (!env_join[0])
+		return envp;
+	if (ferry_preload_environment_words(envp) > buffer_words)
+		return NULL;
+	for (size_t i = 0; envp && envp[i]; i++) {
+		if (same_name(envp[i], env_join)) {
+			join = true;
+			buffer[n++] = env_join;
+		} else if (same_name(envp[i], env_preload)) {
+			/* What the program added of its own stays. */
+			preload = true;
+			buffer[n++] = strstr(envp[i], "libpageferry-preload.so") ? envp[i] :
+										  env_preload;
+		} else {
+			buffer[n++] = envp[i];
+		}
+	}
+	if (!preload)
+		buffer[n++] = env_preload;
+	if (!join)
+		buffer[n++] = env_join;
+	buffer[n] = NULL;
+	return buffer;
+}
+
+static bool keep_environment(void)
+{
+	const char *join = getenv(FERRY_JOIN_ENV);
+	const char *preload = getenv("LD_PRELOAD");
+	char *colon;
+
+	if (!join || !preload || strlen(join) + sizeof(FERRY_JOIN_ENV) + 1 > ENV_BYTES ||
+	    strlen(preload) + sizeof("LD_PRELOAD=") > ENV_BYTES)
+		return false;
+	stpcpy(stpcpy(env_join, FERRY_JOIN_ENV "="), join);
+	stpcpy(stpcpy(env_preload, "LD_PRELOAD="), preload);
+	colon = strchr(env_join, ':');
+	join_fd = atoi(env_join + sizeof(FERRY_JOIN_ENV));
+	join_path = colon ? colon + 1 : NULL;
+	return true;
+}
+
+/* --- joining -------------------------------------------------------------------------- */
+
+static int connect_control(void)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	long fd;
+
+	if (!join_path || strlen(join_path) >= sizeof(address.sun_path))
+		return -1;
+	strcpy(address.sun_path, join_path);
+	fd = ferry_sys3(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && ferry_sys3(SYS_connect, fd, &address, sizeof(address))) {
+		ferry_sys1(SYS_close, fd);
+		fd = -1;
+	}
+	return (int)fd;
+}
+
+/* Sends JOIN through the inherited socket, or through the control socket where the program has
+ * closed that. => 0, -errno. */
+static int send_join(const int fds[2])
+{
+	struct ferry_msg msg = {.version = FERRY_PROTO_VERSION, .kind = FERRY_MSG_JOIN};
+	int err = ferry_proto_send(join_fd, &msg, fds, 2);
+	int control;
+
+	if (!err)
+		return 0;
+	control = connect_control();
+	if (control < 0)
+		return err;
+	err = ferry_proto_send(control, &msg, fds, 2);
+	ferry_sys1(SYS_close, control);
+	return err;
+}
+
+static int map_machine(struct ferry_agent_start *start, int fd)
+{
+	long len = ferry_sys3(SYS_lseek, fd, 0, SEEK_END);
+	long at;
+
+	if (len <= 0)
+		return -EPROTO;
+	at = ferry_sys6(SYS_mmap, 0, len, PROT_READ, MAP_SHARED, fd, 0);
+	if (at < 0 && at > -4096)
+		return (int)at;
+	start->machine = (const struct ferry_machine *)at;
+	return ferry_machine_validate(start->machine, (size_t)len);
+}
+
+static void close_all(const int *fds, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (fds[i] >= 0)
+			ferry_sys1(SYS_close, fds[i]);
+}
+
+/* => 0 with start's sockets, machine and process set; -errno with start->what. */
+static int meet_keeper(struct ferry_agent_start *start, struct ferry_packet *welcome)
+{
+	int up[2] = {-1, -1}, down[2] = {-1, -1};
+	int err;
+
+	start->what = "socketpair";
+	err = (int)ferry_sys4(SYS_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, up);
+	if (!err)
+		err = (int)ferry_sys4(SYS_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0,
+				      down);
+	if (!err) {
+		start->what = "no keeper";
+		err = send_join((int[]){up[1], down[1]});
+	}
+	close_all((int[]){up[1], down[1]}, 2);
+	start->up = up[0];
+	start->down = down[0];
+	if (!err)
+		err = ferry_proto_receive(up[0], welcome, WELCOME_MS);
+	if (!err && welcome->msg.kind != FERRY_MSG_WELCOME)
+		err = -EPROTO;
+	if (!err && welcome->msg.status) {
+		start->what = "refused by the keeper";
+		err = welcome->msg.status;
+	}
+	return err;
+}
+
+static char *thread_pointer(void)
+{
+	char *tp;
+
+	__asm__("mov %%fs:0, %0" : "=r"(tp));
+	return tp;
+}
+
+static void describe_thread(struct ferry_agent_start *start)
+{
+	char *tp = thread_pointer();
+	char *robust = NULL;
+	size_t len = 0;
+
+	start->pid = (int32_t)ferry_sys0(SYS_getpid);
+	(void)ferry_sys2(SYS_prctl, PR_GET_TID_ADDRESS, &start->tid_word);
+	start->thread_block = (ferry_va)(uintptr_t)tp;
+	start->thread_block_end = start->thread_block + THREAD_BLOCK_BYTES;
+	if (ferry_sys3(SYS_get_robust_list, 0, &robust, &len) == 0 && robust)
+		start->robust_offset = robust - tp;
+	if (&__rseq_offset && robust)
+		start->rseq_offset = __rseq_offset;
+}
+
+void ferry_preload_join(const struct ferry_books *parent)
+{
+	struct ferry_agent_start start = {
+		.up = -1, .down = -1, .uffd_device = -1, .parent = parent
+	};
+	struct ferry_packet welcome = {.fd_count = 0};
+	int err = meet_keeper(&start, &welcome);
+
+	if (!err) {
+		start.what = "machine segment";
+		err = welcome.fd_count ? map_machine(&start, welcome.fds[0]) : -EPROTO;
+	}
+	if (!err) {
+		start.process = (uint32_t)welcome.msg.a;
+		start.uffd_device = welcome.fd_count > 1 ? welcome.fds[1] : -1;
+		describe_thread(&start);
+		ferry_door.machine = start.machine;
+		ferry_door.process = start.process;
+		ferry_door.pid = start.pid;
+		err = start.tid_word ? ferry_agent_launch(&start) : -ENOSYS;
+	}
+	close_all((int[]){start.up, start.down}, 2);
+	close_all(welcome.fds, welcome.fd_count);
+	if (err) {
+		ferry_door_reset();
+		say(start.what, strerrorname_np(-err));
+	}
+}
+
+/* --- start ---------------------------------------------------------------------------- */
+
+/* Our own data is never managed: doors and books are used while pages are away. */
+static int exclude_own_data(struct dl_phdr_info *info, size_t size, void *unused)
+{
+	ferry_va own = (ferry_va)(uintptr_t)&ferry_door;
+	(void)size;
+	(void)unused;
+
+	for (int i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *p = &info->dlpi_phdr[i];
+		ferry_va start = info->dlpi_addr + p->p_vaddr;
+
+		if (p->p_type == PT_LOAD && own >= start && own < start + p->p_memsz) {
+			ferry_zone_exclude(start, start + p->p_memsz);
+			return 1;
+		}
+	}
+	return 0;
+}
+
+__attribute__((constructor)) static void preload_start(void)
+{
+	const char *disable = getenv("PAGEFERRY_DISABLE");
+	int saved = errno;
+	uint64_t mask;
+
+	if ((disable && strcmp(disable, "1") == 0) || !keep_environment())
+		return;
+	dl_iterate_phdr(exclude_own_data, NULL);
+	mask = ferry_signals_block();
+	ferry_preload_join(NULL);
+	ferry_preload_heap_grew();
+	ferry_signals_restore(mask);
+	errno = saved;
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * preload.h - between the files of the preload library that run on the program's own threads.
+ *
+ * Rules for an interposed function:
+ *  1. It behaves as libc's does, errno included; errno changes only on failure.
+ *  2. It takes no lock, and allocates nothing with malloc.
+ *  3. It may be called before the library's constructor ran (other constructors do), in a child
+ *     between fork and join, and in a child of vfork: then it passes straight through.
+ */
+#ifndef FERRY_RUNTIME_PRELOAD_H
+#define FERRY_RUNTIME_PRELOAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "map/books.h"
+
+#define FERRY_EXPORT __attribute__((visibility("default")))
+
+/* Blocks every signal of the calling thread; restore gives the old mask back. */
+uint64_t ferry_signals_block(void);
+void ferry_signals_restore(uint64_t mask);
+
+/*
+ * Joins the machine and starts an agent; parent: a forked child's parent's books, else NULL. Says
+ * on stderr in one line why the process runs unmanaged, where it does.
+ */
+void ferry_preload_join(const struct ferry_books *parent);
+/* => envp, or a copy in which what our children need is put back. The copy lies in buffer
+ * (buffer_words pointers); NULL if that is too small. */
+char *const *ferry_preload_environment(char *const *envp, char **buffer, size_t buffer_words);
+/* => words that ferry_preload_environment() needs for envp at most. */
+size_t ferry_preload_environment_words(char *const *envp);
+/* The next definition of a symbol after ours. Never NULL: dies with a line if there is none. */
+void *ferry_preload_next(const char *symbol);
+/* move_pages() on another process, by way of the keeper; pointers are the caller's, unchecked,
+ * flags are checked. => pages not moved, -errno. */
+struct ferry_other_call {
+	size_t count;
+	void *const *pages;
+	const int *nodes;
+	int *status;
+	unsigned flags;
+};
+int64_t ferry_preload_other(int pid, const struct ferry_other_call *call);
+/* Asks the agent to take on the identity of the calling thread, once that has changed.
+ * one_thread: the call was about it alone. errno stays. */
+void ferry_preload_follow(bool one_thread);
+/* unshare() and setns() as the kernel answers them, and followed where they change the user
+ * namespace. => 0, -errno. */
+long ferry_preload_namespace(long nr, long a, long b);
+/* To be called before an interface that keeps plain references to pages: once it has returned,
+ * pages that have moved away are not used again. errno stays. */
+void ferry_preload_taint(void);
+/* => whether setsockopt() with these arguments is such an interface. */
+bool ferry_preload_is_zerocopy(int level, int name, const void *value, size_t size);
+/* Tells the agent of memory that libc mapped by itself. */
+void ferry_preload_heap_grew(void);
+
+#endif

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * preload_process.c - the functions by which a program makes processes and threads, or becomes
+ * another program.
+ *
+ * fork: the gate is closed first, so that no page is away while libc's own handlers run in the
+ * child, whose memory nobody serves until it has joined. All signals are blocked until then.
+ * exec: what the next program needs to join is put back into its environment.
+ * pthread_create: the new thread's control block must never be away (I13).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/sys.h"
+#include "runtime/door.h"
+#include "runtime/preload.h"
+#include "runtime/thread.h"
+
+enum { THREAD_BLOCK_BYTES = 2304, ARGS_MAX = 1024 };
+
+/* --- fork ----------------------------------------------------------------------------- */
+
+static void join_as_child(void)
+{
+	const struct ferry_books *parent = ferry_door.books;
+	const struct ferry_machine *machine = ferry_door.machine;
+
+	ferry_door_reset();
+	ferry_thread_reset();
+	ferry_preload_join(parent);
+	(void)ferry_sys2(SYS_munmap, parent, FERRY_BOOKS_SIZE_BYTES);
+	(void)ferry_sys2(SYS_munmap, machine, machine->size_bytes);
+}
+
+static pid_t fork_by(pid_t (*next)(void))
+{
+	uint64_t mask;
+	bool closed;
+	pid_t pid;
+	int saved;
+
+	if (!ferry_door_is_open() || ferry_sys0(SYS_getpid) != ferry_door.pid)
+		return next();
+	mask = ferry_signals_block();
+	closed = ferry_door_ask(FERRY_REQUEST_GATE_CLOSE, 0, 0, 0, 0) == 0;
+	pid = next();
+	saved = errno;
+	if (pid == 0)
+		join_as_child();
+	else if (closed)
+		(void)ferry_door_ask(FERRY_REQUEST_GATE_OPEN, 0, 0, 0, 0);
+	ferry_signals_restore(mask);
+	errno = saved;
+	return pid;
+}
+
+FERRY_EXPORT pid_t fork(void)
+{
+	static pid_t (*next)(void);
+
+	if (!next)
+		next = (pid_t(*)(void))ferry_preload_next("fork");
+	return fork_by(next);
+}
+
+FERRY_EXPORT pid_t _Fork(void)
+{
+	static pid_t (*next)(void);
+
+	if (!next)
+		next = (pid_t(*)(void))ferry_preload_next("_Fork");
+	return fork_by(next);
+}
+
+/* libc's own forks without passing through the symbol. */
+FERRY_EXPORT int daemon(int nochdir, int noclose)
+{
+	int fd;
+
+	switch (fork()) {
+	case -1:
+		return -1;
+	case 0:
+		break;
+	default:
+		_exit(0);
+	}
+	if (setsid() == -1)
+		return -1;
+	if (!nochdir && chdir("/"))
+		return -1;
+	if (noclose)
+		return 0;
+	fd = open("/dev/null", O_RDWR);
+	if (fd == -1)
+		return -1;
+	for (int target = 0; target <= 2; target++)
+		if (dup2(fd, target) == -1)
+			return -1;
+	if (fd > 2)
+		close(fd);
+	return 0;
+}
+
+/* --- threads -------------------------------------------------------------------------- */
+
+FERRY_EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr,
+				void *(*start)(void *), void *arg)
+{
+	static int (*next)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+	ferry_va block;
+	int saved = errno;
+	int ret;
+
+	if (!next)
+		next = (int (*)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *))
+			ferry_preload_next("pthread_create");
+	if (!ferry_door_is_open())
+		return next(thread, attr, start, arg);
+	__atomic_fetch_add(&ferry_door.births, 1, __ATOMIC_ACQ_REL);
+	ret = next(thread, attr, start, arg);
+	block = (ferry_va)*thread;
+	/* The agent counts the birth off when the block is flagged. */
+	if (ret || ferry_door_ask(FERRY_REQUEST_THREAD, block, block + THREAD_BLOCK_BYTES, 0, 0) ==
+			   -ESRCH)
+		__atomic_fetch_sub(&ferry_door.births, 1, __ATOMIC_ACQ_REL);
+	errno = saved;
+	return ret;
+}
+
+/* --- exec ----------------------------------------------------------------------------- */
+
+/* An environment that may have to live in a mapping of its own, when it is large. */
+struct environment {
+	char *const *envp;
+	void *mapping;
+	size_t len;
+};
+
+static int prepare(struct environment *env, char *const *envp, char **small, size_t small_words)
+{
+	size_t words = ferry_preload_environment_words(envp);
+
+	env->mapping = NULL;
+	if (words > small_words) {
+		env->len = words * sizeof(char *);
+		env->mapping = (void *)ferry_sys6(SYS_mmap, 0, (long)env->len,
+						  PROT_READ | PROT_WRITE,
+						  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		if ((long)env->mapping < 0 && (long)env->mapping > -4096) {
+			env->mapping = NULL;
+			errno = ENOMEM;
+			return -1;
+		}
+		small = env->mapping;
+	}
+	env->envp = ferry_preload_environment(envp, small, words);
+	return 0;
+}
+
+static void forget(const struct environment *env)
+{
+	if (env->mapping)
+		(void)ferry_sys2(SYS_munmap, env->mapping, env->len);
+}
+
+static int set_errno(long result)
+{
+	if (result < 0) {
+		errno = (int)-result;
+		return -1;
+	}
+	return (int)result;
+}
+
+/* The two calls under all others. at: SYS_execveat with its flags. */
+static int exec_at(int dirfd, const char *path, char *const *argv, char *const *envp, int flags)
+{
+	char *small[ARGS_MAX];
+	struct environment env;
+	int ret;
+
+	if (prepare(&env, envp, small, ARGS_MAX))
+		return -1;
+	ret = set_errno(dirfd == AT_FDCWD && !flags ?
+				ferry_sys3(SYS_execve, path, argv, env.envp) :
+				ferry_sys5(SYS_execveat, dirfd, path, argv, env.envp, flags));
+	forget(&env);
+	return ret;
+}
+
+FERRY_EXPORT int execve(const char *path, char *const argv[], char *const envp[])
+{
+	return exec_at(AT_FDCWD, path, argv, envp, 0);
+}
+
+FERRY_EXPORT int execveat(int dirfd, const char *path, char *const argv[], char *const envp[],
+			  int flags)
+{
+	return exec_at(dirfd, path, argv, envp, flags);
+}
+
+FERRY_EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
+{
+	return exec_at(fd, "", argv, envp, AT_EMPTY_PATH);
+}
+
+FERRY_EXPORT int execv(const char *path, char *const argv[])
+{
+	return execve(path, argv, environ);
+}
+
+/* The search along PATH is libc's. */
+FERRY_EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
+{
+	static int (*next)(const char *, char *const[], char *const[]);
+	char *small[ARGS_MAX];
+	struct environment env;
+	int ret;
+
+	if (!next)
+		next = (int (*)(const char *, char *const[], char *const[]))
+			ferry_preload_next("execvpe");
+	if (prepare(&env, envp, small, ARGS_MAX))
+		return -1;
+	ret = next(file, argv, env.envp);
+	forget(&env);
+	return ret;
+}
+
+FERRY_EXPORT int execvp(const char *file, char *const argv[])
+{
+	return execvpe(file, argv, environ);
+}
+
+/* Collects the arguments of the execl family. => false: too many. */
+static bool collect(char **argv, const char *arg, va_list *list)
+{
+	size_t n = 0;
+
+	for (argv[n++] = (char *)(uintptr_t)arg; arg; argv[n++] = (char *)(uintptr_t)arg) {
+		if (n >= ARGS_MAX)
+			return false;
+		arg = va_arg(*list, const char *);
+	}
+	return true;
+}
+
+FERRY_EXPORT int execl(const char *path, const char *arg, ...)
+{
+	char *argv[ARGS_MAX + 1];
+	va_list list;
+	bool ok;
+
+	va_start(list, arg);
+	ok = collect(argv, arg, &list);
+	va_end(list);
+	return ok ? execve(path, argv, environ) : set_errno(-E2BIG);
+}
+
+FERRY_EXPORT int execlp(const char *file, const char *arg, ...)
+{
+	char *argv[ARGS_MAX + 1];
+	va_list list;
+	bool ok;
+
+	va_start(list, arg);
+	ok = collect(argv, arg, &list);
+	va_end(list);
+	return ok ? execvpe(file, argv, environ) : set_errno(-E2BIG);
+}
+
+FERRY_EXPORT int execle(const char *path, const char *arg, ...)
+{
+	char *argv[ARGS_MAX + 1];
+	char *const *envp = NULL;
+	va_list list;
+	bool ok;
+
+	va_start(list, arg);
+	ok = collect(argv, arg, &list);
+	if (ok)
+		envp = va_arg(list, char *const *);
+	va_end(list);
+	return ok ? execve(path, argv, envp) : set_errno(-E2BIG);
+}
+
+typedef int spawn_function(pid_t *, const char *, const posix_spawn_file_actions_t *,
+			   const posix_spawnattr_t *, char *const[], char *const[]);
+
+struct spawn {
+	pid_t *pid;
+	const char *path;
+	const posix_spawn_file_actions_t *actions;
+	const posix_spawnattr_t *attributes;
+};
+
+static int spawn_by(spawn_function *next, const struct spawn *s, char *const *argv,
+		    char *const *envp)
+{
+	char *small[ARGS_MAX];
+	struct environment env;
+	int ret;
+
+	if (prepare(&env, envp, small, ARGS_MAX))
+		return ENOMEM;
+	ret = next(s->pid, s->path, s->actions, s->attributes, argv, env.envp);
+	forget(&env);
+	return ret;
+}
+
+FERRY_EXPORT int posix_spawn(pid_t *pid, const char *path,
+			     const posix_spawn_file_actions_t *actions,
+			     const posix_spawnattr_t *attributes, char *const argv[],
+			     char *const envp[])
+{
+	static spawn_function *next;
+
+	if (!next)
+		next = (spawn_function *)ferry_preload_next("posix_spawn");
+	return spawn_by(next, &(struct spawn){pid, path, actions, attributes}, argv, envp);
+}
+
+FERRY_EXPORT int posix_spawnp(pid_t *pid, const char *file,
+			      const posix_spawn_file_actions_t *actions,
+			      const posix_spawnattr_t *attributes, char *const argv[],
+			      char *const envp[])
+{
+	static spawn_function *next;
+
+	if (!next)
+		next = (spawn_function *)ferry_preload_next("posix_spawnp");
+	return spawn_by(next, &(struct spawn){pid, file, actions, attributes}, argv, envp);
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * proto.h - what keeper, agents, programs and clients say to each other.
+ *
+ * All sockets are AF_UNIX SOCK_SEQPACKET, one struct ferry_msg a packet, descriptors by SCM_RIGHTS,
+ * SO_PASSCRED on in the receiver. Receivers check size, kind and every number.
+ *
+ *   control socket   DIR/NAME.sock, listening. A connection is a client (CLI, library), or a
+ *                    program whose inherited join socket was lost: told apart by the first message.
+ *   join socket      a SOCK_SEQPACKET socketpair made by the keeper; the programs' end is inherited
+ *                    by all of them (descriptor number and control path in PAGEFERRY_JOIN=FD:PATH).
+ *                    A program that starts makes two socketpairs and sends one end of each: `up`
+ *                    and `down`.
+ *   up               agent asks, keeper answers (LEASE, API), or is told (AGENT, RETURN, NOMEM).
+ *                    One request at a time: the agent serialises them.
+ *   down             keeper asks the agent (RECALL, CLIENT). Never waits for an answer there.
+ *   channel          client <-> agent, made by the keeper at ATTACH. One request, then PROGRESS and
+ *                    LINE messages, then DONE. Closing it cancels the request.
+ */
+#ifndef FERRY_RUNTIME_PROTO_H
+#define FERRY_RUNTIME_PROTO_H
+
+#include "base/nodeset.h"
+#include "base/types.h"
+
+enum { FERRY_PROTO_VERSION = 1, FERRY_MSG_FDS_MAX = 4, FERRY_MSG_TEXT = 640 };
+
+#define FERRY_JOIN_ENV "PAGEFERRY_JOIN"
+
+enum ferry_msg_kind {
+	FERRY_MSG_JOIN = 1,  /* program -> keeper (join or control socket). fds: up, down (keeper's
+				ends). pid in the credentials. Answer WELCOME on up. */
+	FERRY_MSG_WELCOME,   /* keeper -> program on up. a = process slot. status 0 or -errno with
+				text. fds: machine segment (read-only), /dev/userfaultfd (when it
+				could be opened) */
+	FERRY_MSG_API,       /* agent -> keeper on up. fds: a userfaultfd. a = features. Keeper
+				calls UFFDIO_API on it (it may have rights that the program has
+				not). Answer OK with status, a = features granted. */
+	FERRY_MSG_AGENT,     /* agent -> keeper on up, from the agent itself (credentials: its pid).
+				a = pid of the program as the agent sees it. fds: books (a memfd of
+				FERRY_BOOKS_SIZE_BYTES that allows sealing: the keeper seals its
+				size), userfaultfd of the program's memory, userfaultfd of the
+				arenas. Answer OK. From then on the process is ALIVE and can be
+				attached to. */
+	FERRY_MSG_LEASE,     /* agent -> keeper on up. node, a = pages wanted, b = 1: force. Answer
+				OK with a = pages granted (0 .. wanted; wanted if forced). */
+	FERRY_MSG_RETURN,    /* agent -> keeper on up, no answer. node, a = pages given back,
+				b = 1: this answers a RECALL. */
+	FERRY_MSG_NOMEM,     /* agent -> keeper on up, no answer: a first touch found no frame
+				anywhere: print the line, end the process by SIGKILL. */
+	FERRY_MSG_OK,        /* answer: status, a, b */
+
+	FERRY_MSG_RECALL,    /* keeper -> agent on down. node, a = pages wanted back. */
+	FERRY_MSG_CLIENT,    /* keeper -> agent on down. fds: channel. a = 1: caller may
+				MOVE_ALL. */
+
+	FERRY_MSG_HELLO,     /* client -> keeper on control. Answer OK. fds: machine segment
+				(read-only) */
+	FERRY_MSG_ATTACH,    /* client -> keeper on control. a = pid, b = tid of the caller. Rights
+				are checked now, by ptrace-read rules. Answer OK with status 0,
+				-ESRCH (no such process in this machine), -EPERM. fds: books
+				(read-only), channel; with FLAG_LOOK the books only, and the agent
+				hears nothing of it. */
+
+	FERRY_MSG_MOVE_RANGE, /* client -> agent on channel. a = start, b = end, node = target,
+				 nodes = from, c = stall budget ns (0: default), d = bytes/s (0: no
+				 limit), flags */
+	FERRY_MSG_MOVE_PAGES, /* client -> agent. a = count, flags, c = stall budget. fds: a memfd
+				 with uint64_t pages[count], int32_t nodes[count], int32_t
+				 status[count], uint8_t reasons[count], in this order; the agent
+				 fills the last two. */
+	FERRY_MSG_CHECK,      /* client -> agent. flags bit 0: compare with the host too (closes the
+				 gate). Answers LINE per breach, DONE with a = breaches. */
+	FERRY_MSG_DUMP,       /* client -> agent. Answers LINEs, DONE. */
+	FERRY_MSG_HOME,       /* client -> agent. Bring every page home that is away. Answer
+				 DONE. */
+	FERRY_MSG_PROGRESS,   /* agent -> client. a = pages done, b = pages asked, c = ns since
+				 start */
+	FERRY_MSG_LINE,       /* agent -> client. text */
+	FERRY_MSG_DONE,       /* agent -> client. status; a = result; reasons[]; c = ns it took;
+				 d = resident pages asked for */
+};
+
+enum ferry_msg_flag {
+	FERRY_MSG_FLAG_MOVE_ALL = 1 << 0,
+	FERRY_MSG_FLAG_SEED = 1 << 1,
+	FERRY_MSG_FLAG_HOST = 1 << 2,
+	FERRY_MSG_FLAG_STOPPED = 1 << 3, /* in DONE: the move was cancelled by the client */
+	FERRY_MSG_FLAG_LOOK = 1 << 4,    /* in ATTACH: the client will only read */
+};
+
+struct ferry_msg {
+	uint32_t version; /* FERRY_PROTO_VERSION */
+	uint32_t kind;    /* enum ferry_msg_kind */
+	int32_t status;   /* 0 or -errno */
+	uint32_t flags;
+	int32_t node;
+	uint32_t spare;
+	uint64_t a, b, c, d;
+	union {
+		struct ferry_nodeset nodes;
+		uint64_t reasons[16];
+		char text[FERRY_MSG_TEXT];
+	};
+};
+
+/* A received message with what came along. Descriptors belong to the receiver: close them. */
+struct ferry_packet {
+	struct ferry_msg msg;
+	int fds[FERRY_MSG_FDS_MAX];
+	uint32_t fd_count;
+	int32_t pid; /* from SCM_CREDENTIALS, 0 if none came */
+	uint32_t uid, gid;
+};
+
+/*
+ * Sends one message with fd_count descriptors. Raw system calls only, so that an agent may use it.
+ * => 0, -errno (-EPIPE: the other side is gone). Never raises SIGPIPE.
+ */
+FERRY_MUST_CHECK int ferry_proto_send(int socket, const struct ferry_msg *msg, const int *fds,
+				      uint32_t fd_count);
+/*
+ * Receives one message; waits for it at most timeout_ms (-1: for ever, 0: not at all).
+ * Descriptors are close-on-exec. => 0, -EPIPE (closed), -EAGAIN (timeout), -EPROTO (malformed;
+ * its descriptors were closed), -errno.
+ */
+FERRY_MUST_CHECK int ferry_proto_receive(int socket, struct ferry_packet *packet, int timeout_ms);
+
+#endif

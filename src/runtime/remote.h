@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * remote.h - the functions of the public library on a process that is not the caller.
+ *
+ * Queries read the process's books; moves go to its agent. The caller's arrays may be anywhere,
+ * also nowhere: then the answer is -EFAULT.
+ */
+#ifndef FERRY_RUNTIME_REMOTE_H
+#define FERRY_RUNTIME_REMOTE_H
+
+#include "pageferry/pageferry.h"
+#include "runtime/client.h"
+
+struct ferry_remote_call {
+	size_t count;
+	void *const *pages;
+	const int *nodes; /* NULL: query */
+	int *status;
+	uint8_t *reasons; /* may be NULL */
+	unsigned flags;   /* of ferry_move_pages(), checked */
+};
+
+/* All take an open client (mode ASK for moves). Returns are those of the public functions. */
+int64_t ferry_remote_move_pages(struct ferry_client *client, const struct ferry_remote_call *call);
+int ferry_remote_move_range(struct ferry_client *client, struct ferry_msg *msg,
+			    const struct ferry_move_options *options,
+			    struct ferry_move_report *report);
+int ferry_remote_query_range(const struct ferry_client *client, ferry_va start, size_t count,
+			     int *status);
+
+#endif

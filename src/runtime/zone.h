@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * zone.h - the memory of an agent inside the program's address space.
+ *
+ * One reserved range of addresses holds everything private to an agent: a heap, thread stacks and
+ * the arenas. It is never managed and never inherited by a forked child. Its bounds are all that a
+ * scan of the program's mappings has to leave out.
+ */
+#ifndef FERRY_RUNTIME_ZONE_H
+#define FERRY_RUNTIME_ZONE_H
+
+#include "base/types.h"
+
+/* Reserves a zone with arena_bytes behind the heap. Forgets an older zone (a forked child has none
+ * of its parent's). => 0, -errno. */
+FERRY_MUST_CHECK int ferry_zone_create(uint64_t arena_bytes);
+/* => where the arenas start, 2 MiB aligned. */
+ferry_va ferry_zone_arenas(void);
+/* Ends the zone; nothing in it may be in use. */
+void ferry_zone_destroy(void);
+/* => true if [start, end) lies in the zone or in this library's own data. */
+bool ferry_zone_covers(ferry_va start, ferry_va end);
+/* Leaves [start, end) out of management as well: the library's own data. */
+void ferry_zone_exclude(ferry_va start, ferry_va end);
+/* Zeroed, page-aligned memory; NULL: none left. Raw system calls only; any thread. */
+void *ferry_zone_alloc(size_t size_bytes);
+void ferry_zone_free(void *memory, size_t size_bytes);
+
+#endif

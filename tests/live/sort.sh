@@ -1,0 +1,15 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# sort, with threads, ferried all the time: the same output as bare.
+. "$(dirname "$0")/lib.sh" || exit 1
+
+lines=${FERRY_SOAK:+12000000}
+seq "${lines:-4000000}" | awk 'BEGIN { srand(7) } { printf "%012d %d\n", rand() * 1e12, $1 }' \
+	>"$work/in"
+LC_ALL=C sort --parallel=2 -S 60% -o "$work/bare" "$work/in"
+start --nodes 2x2G -- env LC_ALL=C sort --parallel=2 -S 1G -o "$work/inside" "$work/in"
+start_ferry 0 1
+finish
+stop_ferry
+cmp "$work/bare" "$work/inside" || fail "the output differs"
+assert_moved

@@ -1,0 +1,17 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Threads start and end in masses while every page of the program moves: no join hangs.
+. "$(dirname "$0")/lib.sh" || exit 1
+
+start --nodes 2x256M -- "$programs/threads"
+wait_ready
+start_ferry 0 1
+finish
+stop_ferry
+grep threads "$work/out"
+moved=$(awk '$1 == "moved" { n += $2 } END { print n + 0 }' "$work/out")
+outside=$(json 'sum(find("moved_pages"))' <"$work/moves")
+resident=$(json 'max(find("asked_pages"), default=0)' <"$work/moves")
+echo "moved $moved from inside, $outside from outside, $resident resident"
+[ $((moved + outside)) -ge $((2 * resident)) ] || [ $((moved + outside)) -ge 100000 ] ||
+	fail "too few pages moved"

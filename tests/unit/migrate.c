@@ -1,0 +1,719 @@
+/* SPDX-License-Identifier: MIT */
+/* Every reason a page can be given by a migration, and what happens to pages while they are away.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/os.h"
+#include "cases.h"
+#include "host.h"
+#include "map/ptable.h"
+#include "rig.h"
+
+enum { THREAD = 0, OTHER = 1 };
+
+static struct rig rig;
+static uint64_t bytes_before;
+
+/* Done once, in the middle of the first copy of a migration, when no lock is held. */
+static void (*meanwhile)(void);
+
+static void delay(void *context, enum ferry_mmu_op op, bool after)
+{
+	void (*call)(void) = meanwhile;
+
+	(void)context;
+	if (op != FERRY_OP_COPY_FRAME || after || call == NULL)
+		return;
+	meanwhile = NULL;
+	call();
+}
+
+static void begin_with(const struct rig_options *options)
+{
+	bytes_before = test_alloc_bytes();
+	rig_begin(&rig, options);
+	rig.inject.delay = delay;
+	meanwhile = NULL;
+}
+
+static void begin(void)
+{
+	struct rig_options options = { .nodes = 3, .capacity = { 100, 100, 100 }, .pages = 64 };
+
+	begin_with(&options);
+	rig_map(&rig, 0, 32, 0);
+}
+
+static void begin_huge(void)
+{
+	struct rig_options options = {
+		.nodes = 3,
+		.capacity = { 4096, 4096, 4096 },
+		.pages = 3 * FERRY_HUGE_PAGES,
+		.huge = true,
+	};
+
+	begin_with(&options);
+	rig_map(&rig, 0, 2 * FERRY_HUGE_PAGES, FERRY_REGION_HUGE);
+}
+
+static void end(void)
+{
+	assert_null(meanwhile);
+	rig.inject.delay = NULL;
+	rig.space.grace_ns = 0;
+	ferry_lock_acquire(&rig.space.lock);
+	assert_int_equal(
+		ferry_space_reconcile(&rig.space, rig.base, rig_va(&rig, rig.options.pages), -1),
+		0);
+	ferry_lock_release(&rig.space.lock);
+	rig_end(&rig);
+	assert_int_equal(test_alloc_bytes(), bytes_before);
+}
+
+static void store(uint32_t page, uint64_t value)
+{
+	assert_int_equal(rig_store(&rig, THREAD, rig_va(&rig, page) + 8, value), FERRY_SOFT_DONE);
+}
+
+static uint64_t load(uint32_t page)
+{
+	uint64_t value = 4711;
+
+	assert_int_equal(rig_load(&rig, OTHER, rig_va(&rig, page) + 8, &value), FERRY_SOFT_DONE);
+	return value;
+}
+
+static struct ferry_migrate_options plain;
+
+/* Moves one page. => its status; *reason. */
+static int32_t migrate(uint32_t page, int32_t target, uint8_t *reason,
+		       const struct ferry_migrate_options *options)
+{
+	struct ferry_move move = { .va = rig_va(&rig, page), .target = target, .status = 4711 };
+
+	assert_int_equal(ferry_migrate(&rig.space, &move, 1, options), 0);
+	*reason = move.reason;
+	return move.status;
+}
+
+static void expect(uint32_t page, int32_t target, int32_t status, enum ferry_reason reason)
+{
+	uint8_t got;
+
+	assert_int_equal(migrate(page, target, &got, &plain), status);
+	assert_int_equal(got, reason);
+}
+
+static void moved_and_there(void **state)
+{
+	(void)state;
+	begin();
+	store(1, 11);
+	expect(1, 0, 0, FERRY_REASON_THERE);
+	expect(1, 2, 2, FERRY_REASON_MOVED);
+	assert_int_equal(rig_node(&rig, 1), 2);
+	assert_int_equal(load(1), 11);
+	assert_int_equal(rig.books->counters.moved_pages, 1);
+	assert_int_equal(rig_check(&rig, true), 0);
+	end();
+}
+
+static void absent_zero_unmapped_unmanaged(void **state)
+{
+	(void)state;
+	begin();
+	rig_map_unseen(&rig, 40, 44);
+	expect(3, 1, -ENOENT, FERRY_REASON_ABSENT);
+	assert_int_equal(load(3), 0);
+	expect(3, 1, -EFAULT, FERRY_REASON_ZERO);
+	expect(50, 1, -EFAULT, FERRY_REASON_UNMAPPED);
+	expect(41, 1, -EBUSY, FERRY_REASON_UNMANAGED);
+	end();
+}
+
+static void pinned_until_it_is_not(void **state)
+{
+	struct ferry_soft_ref pin;
+
+	(void)state;
+	begin();
+	store(1, 11);
+	assert_int_equal(rig_pin(&rig, THREAD, rig_va(&rig, 1), &pin), FERRY_SOFT_DONE);
+	expect(1, 2, -EBUSY, FERRY_REASON_PINNED);
+	ferry_soft_pin_store(&rig.soft, pin, 8, 12);
+	assert_int_equal(load(1), 12);
+	ferry_soft_unpin(&rig.soft, pin);
+	expect(1, 2, 2, FERRY_REASON_MOVED);
+	assert_int_equal(load(1), 12);
+	end();
+}
+
+static void shared_since_a_fork(void **state)
+{
+	struct ferry_migrate_options all = { .move_all = true };
+	struct ferry_soft_child child;
+	uint64_t value;
+	uint8_t reason;
+
+	(void)state;
+	begin();
+	store(1, 11);
+	rig_fork(&rig, THREAD, &child);
+	expect(1, 2, -EACCES, FERRY_REASON_SHARED);
+	expect(1, 0, 0, FERRY_REASON_THERE); /* on its target: that comes first */
+	assert_int_equal(migrate(1, 2, &reason, &all), -EBUSY);
+	store(1, 12);
+	expect(1, 2, 2, FERRY_REASON_MOVED);
+	assert_true(ferry_soft_child_peek(&child, rig_va(&rig, 1) + 8, &value));
+	assert_int_equal(value, 11);
+	ferry_soft_child_destroy(&child);
+	end();
+}
+
+/* The child is gone, and the host refuses the page until it is written to: it is made ours again.
+ */
+static void shared_no_more(void **state)
+{
+	struct ferry_soft_child child;
+
+	(void)state;
+	begin();
+	store(1, 11);
+	rig_fork(&rig, THREAD, &child);
+	ferry_soft_child_destroy(&child);
+	expect(1, 2, 2, FERRY_REASON_MOVED);
+	assert_int_equal(load(1), 11);
+	end();
+}
+
+static void read_only_and_locked(void **state)
+{
+	struct ferry_migrate_options seed = { .seed = true };
+	uint8_t reason;
+
+	(void)state;
+	begin();
+	store(1, 11);
+	ferry_soft_protect(&rig.soft, rig_va(&rig, 1), rig_va(&rig, 2), FERRY_SOFT_READ);
+	expect(1, 2, -EBUSY, FERRY_REASON_PROTECTION);
+	ferry_soft_protect(&rig.soft, rig_va(&rig, 1), rig_va(&rig, 2), FERRY_SOFT_RW);
+	ferry_soft_mlock(&rig.soft, rig_va(&rig, 1), rig_va(&rig, 2), true);
+	ferry_lock_acquire(&rig.space.lock);
+	assert_int_equal(ferry_region_flag(rig.books, rig_va(&rig, 1), rig_va(&rig, 2),
+					   FERRY_REGION_LOCKED, 0),
+			 0);
+	ferry_lock_release(&rig.space.lock);
+	assert_int_equal(migrate(1, 2, &reason, &seed), -EPERM);
+	assert_int_equal(reason, FERRY_REASON_LOCKED);
+	expect(1, 2, -EBUSY, FERRY_REASON_PROTECTION);
+	assert_int_equal(load(1), 11);
+	end();
+}
+
+static void pages_of_a_thread_stay(void **state)
+{
+	(void)state;
+	begin();
+	store(1, 11);
+	ferry_lock_acquire(&rig.space.lock);
+	assert_int_equal(ferry_space_flag_thread(&rig.space, rig_va(&rig, 1), rig_va(&rig, 2)), 0);
+	ferry_lock_release(&rig.space.lock);
+	expect(1, 2, -EBUSY, FERRY_REASON_THREAD);
+	/* The flag outlives the page. */
+	rig_discard(&rig, THREAD, 1, 2, false);
+	store(1, 12);
+	expect(1, 2, -EBUSY, FERRY_REASON_THREAD);
+	end();
+}
+
+static void a_full_target(void **state)
+{
+	struct rig_options options = { .nodes = 2, .capacity = { 100, 3 }, .pages = 32 };
+	struct ferry_move moves[8];
+	uint32_t moved = 0;
+
+	(void)state;
+	begin_with(&options);
+	rig_map(&rig, 0, 32, 0);
+	for (uint32_t i = 0; i < 8; i++) {
+		store(i, i);
+		moves[i] = (struct ferry_move){ .va = rig_va(&rig, i), .target = 1 };
+	}
+	assert_int_equal(ferry_migrate(&rig.space, moves, 8, &plain), 0);
+	for (uint32_t i = 0; i < 8; i++) {
+		assert_int_equal(load(i), i);
+		assert_int_equal(rig_node(&rig, i), moves[i].status == 1 ? 1 : 0);
+		if (moves[i].status == -ENOMEM)
+			assert_int_equal(moves[i].reason, FERRY_REASON_FULL);
+		moved += moves[i].status == 1;
+	}
+	assert_int_equal(moved, 3);
+	/* Room again: the rest may come as far as it goes. */
+	expect(0, 0, 0, moves[0].status == 1 ? FERRY_REASON_MOVED : FERRY_REASON_THERE);
+	end();
+}
+
+/* --- what happens while a page is away -------------------------------------------------------- */
+
+static uint8_t second_reason;
+static int32_t second_status;
+
+static void move_it_too(void)
+{
+	second_status = migrate(1, 1, &second_reason, &plain);
+}
+
+static void another_mover_has_it(void **state)
+{
+	(void)state;
+	begin();
+	store(1, 11);
+	meanwhile = move_it_too;
+	expect(1, 2, 2, FERRY_REASON_MOVED);
+	assert_int_equal(second_status, -EBUSY);
+	assert_int_equal(second_reason, FERRY_REASON_BUSY);
+	assert_int_equal(load(1), 11);
+	end();
+}
+
+static void discard_it(void)
+{
+	rig_discard(&rig, THREAD, 1, 2, false);
+}
+
+static void discarded_on_the_way(void **state)
+{
+	(void)state;
+	begin();
+	store(1, 11);
+	meanwhile = discard_it;
+	expect(1, 2, -ENOENT, FERRY_REASON_VANISHED);
+	assert_int_equal(load(1), 0);
+	assert_int_equal(rig_check(&rig, true), 0);
+	end();
+}
+
+static void discard_and_store(void)
+{
+	rig_discard(&rig, THREAD, 1, 2, false);
+	store(1, 12);
+}
+
+/* A new page at the same address is another page: it is not moved, and not overwritten. */
+static void discarded_and_new_on_the_way(void **state)
+{
+	(void)state;
+	begin();
+	store(1, 11);
+	meanwhile = discard_and_store;
+	expect(1, 2, -ENOENT, FERRY_REASON_VANISHED);
+	assert_int_equal(load(1), 12);
+	assert_int_equal(rig_node(&rig, 1), 0);
+	end();
+}
+
+static void unmap_it(void)
+{
+	rig_unmap(&rig, THREAD, 0, 4);
+}
+
+static void unmapped_on_the_way(void **state)
+{
+	(void)state;
+	begin();
+	store(1, 11);
+	store(5, 55);
+	meanwhile = unmap_it;
+	expect(1, 2, -ENOENT, FERRY_REASON_VANISHED);
+	expect(1, 2, -EFAULT, FERRY_REASON_UNMAPPED);
+	assert_int_equal(load(5), 55);
+	end();
+}
+
+static void remap_it(void)
+{
+	assert_int_equal(rig_remap(&rig, THREAD, 0, 40, 4), 0);
+}
+
+/* It arrives where the program has put it meanwhile. */
+static void remapped_on_the_way(void **state)
+{
+	(void)state;
+	begin();
+	store(1, 11);
+	meanwhile = remap_it;
+	expect(1, 2, 2, FERRY_REASON_MOVED);
+	assert_int_equal(load(41), 11);
+	assert_int_equal(rig_node(&rig, 41), 2);
+	assert_int_equal(rig_node(&rig, 1), -EFAULT);
+	assert_int_equal(rig_check(&rig, true), 0);
+	end();
+}
+
+static struct ferry_soft_child forked;
+
+static void fork_it(void)
+{
+	rig_fork(&rig, THREAD, &forked);
+}
+
+static void forked_on_the_way(void **state)
+{
+	uint64_t value = 0;
+
+	(void)state;
+	begin();
+	store(1, 11);
+	store(2, 22);
+	meanwhile = fork_it;
+	expect(1, 2, 2, FERRY_REASON_MOVED);
+	store(1, 12);
+	assert_true(ferry_soft_child_peek(&forked, rig_va(&rig, 1) + 8, &value));
+	assert_int_equal(value, 11);
+	assert_true(ferry_soft_child_peek(&forked, rig_va(&rig, 2) + 8, &value));
+	assert_int_equal(value, 22);
+	ferry_soft_child_destroy(&forked);
+	end();
+}
+
+static void protect_it(void)
+{
+	ferry_soft_protect(&rig.soft, rig_va(&rig, 1), rig_va(&rig, 2), FERRY_SOFT_READ);
+}
+
+/* It cannot come in by moving any more: it is copied. */
+static void protected_on_the_way(void **state)
+{
+	(void)state;
+	begin();
+	store(1, 11);
+	meanwhile = protect_it;
+	expect(1, 2, 2, FERRY_REASON_MOVED);
+	assert_int_equal(rig.books->counters.moved_by_copy, 1);
+	assert_int_equal(load(1), 11);
+	assert_int_equal(rig_check(&rig, true), 0);
+	end();
+}
+
+static void a_copy_that_fails_goes_home(void **state)
+{
+	uint8_t reason;
+
+	(void)state;
+	begin();
+	store(1, 11);
+	ferry_mmu_inject_plan(&rig.inject, FERRY_OP_COPY_FRAME, 1, true, -EIO);
+	assert_int_equal(migrate(1, 2, &reason, &plain), -EBUSY);
+	ferry_mmu_inject_plan(&rig.inject, 0, 0, false, 0);
+	assert_int_equal(rig_node(&rig, 1), 0);
+	assert_int_equal(load(1), 11);
+	assert_int_equal(rig_check(&rig, true), 0);
+	expect(1, 2, 2, FERRY_REASON_MOVED);
+	end();
+}
+
+static void end_it(void)
+{
+	ferry_soft_end(&rig.soft);
+}
+
+static void the_program_ends_on_the_way(void **state)
+{
+	struct ferry_move moves[2];
+
+	(void)state;
+	begin();
+	store(1, 11);
+	moves[0] = (struct ferry_move){ .va = rig_va(&rig, 1), .target = 2 };
+	moves[1] = (struct ferry_move){ .va = rig_va(&rig, 9), .target = 2 };
+	meanwhile = end_it;
+	assert_int_equal(ferry_migrate(&rig.space, moves, 2, &plain), -ESRCH);
+	assert_int_equal(moves[0].status, -ENOENT);
+	assert_int_equal(moves[1].status, -ENOENT);
+	assert_int_equal(rig_check(&rig, false), 0);
+	assert_int_equal(ferry_migrate(&rig.space, moves, 2, &plain), -ESRCH);
+	rig_abandon(&rig);
+}
+
+/* --- batches ------------------------------------------------------------------------------ */
+
+static bool stop_after_some(void *context, size_t done)
+{
+	*(size_t *)context = done;
+	return done > 0;
+}
+
+static void stops_where_it_is_told(void **state)
+{
+	struct ferry_move moves[32];
+	size_t done = 0;
+	struct ferry_migrate_options options = { .stall_budget_ns = 1,
+						 .between = stop_after_some,
+						 .context = &done };
+	uint32_t moved = 0;
+
+	(void)state;
+	begin();
+	for (uint32_t i = 0; i < 32; i++) {
+		store(i, i);
+		moves[i] = (struct ferry_move){ .va = rig_va(&rig, i), .target = 1 };
+	}
+	/* Two lists: the first batch is large, for nothing is known yet of how long a page takes.
+	 */
+	assert_int_equal(ferry_migrate(&rig.space, moves, 2, &options), 0);
+	assert_true(done > 0);
+	for (uint32_t i = 0; i < 2; i++)
+		moved += moves[i].status == 1;
+	assert_true(moved > 0);
+	for (uint32_t i = 0; i < 2; i++)
+		assert_true(moves[i].status == 1 || moves[i].status == -EBUSY);
+	assert_int_equal(ferry_migrate(&rig.space, moves, 32, &plain), 0);
+	for (uint32_t i = 0; i < 32; i++) {
+		assert_int_equal(moves[i].status, 1);
+		assert_int_equal(load(i), i);
+	}
+	end();
+}
+
+static void close_and_open(void)
+{
+	/* From another thread this would wait for the flight; a try must see that it is away. */
+	assert_int_equal(rig.space.flight_count, 1);
+	assert_int_equal(rig.space.counts[0].held_pages, 1);
+}
+
+static void flights_are_counted(void **state)
+{
+	(void)state;
+	begin();
+	store(1, 11);
+	meanwhile = close_and_open;
+	expect(1, 2, 2, FERRY_REASON_MOVED);
+	assert_int_equal(rig.space.flight_count, 0);
+	assert_int_equal(ferry_space_close_gate(&rig.space), 0);
+	ferry_space_open_gate(&rig.space);
+	end();
+}
+
+/* --- huge frames -------------------------------------------------------------------------- */
+
+static void huge_frames_move_whole(void **state)
+{
+	uint64_t calls;
+
+	(void)state;
+	begin_huge();
+	store(5, 5);
+	store(511, 511);
+	assert_true(ferry_pte_has(ferry_ptable_get(rig.books, rig_va(&rig, 5)), FERRY_PTE_HUGE));
+	calls = rig.check.calls;
+	expect(7, 1, 1, FERRY_REASON_MOVED);
+	assert_true(rig.check.calls - calls < 20);
+	for (uint32_t i = 0; i < FERRY_HUGE_PAGES; i++)
+		assert_int_equal(rig_node(&rig, i), 1);
+	assert_int_equal(rig_node(&rig, 512), -ENOENT);
+	assert_int_equal(rig.books->counters.moved_huge, 1);
+	assert_int_equal(load(5), 5);
+	assert_int_equal(load(511), 511);
+	assert_true(ferry_pte_has(ferry_ptable_get(rig.books, rig_va(&rig, 5)), FERRY_PTE_HUGE));
+	assert_int_equal(rig_check(&rig, true), 0);
+	end();
+}
+
+static void discard_a_part(void)
+{
+	rig_discard(&rig, THREAD, 100, 200, false);
+}
+
+static void huge_and_cut_on_the_way(void **state)
+{
+	uint8_t reason;
+
+	(void)state;
+	begin_huge();
+	for (uint32_t i = 0; i < FERRY_HUGE_PAGES; i++)
+		store(i, i + 1);
+	meanwhile = discard_a_part;
+	(void)migrate(7, 1, &reason, &plain);
+	for (uint32_t i = 0; i < FERRY_HUGE_PAGES; i++)
+		assert_int_equal(load(i), i >= 100 && i < 200 ? 0 : i + 1);
+	assert_int_equal(rig_check(&rig, true), 0);
+	for (uint32_t i = 0; i < 100; i++)
+		assert_int_equal(rig_move(&rig, i, 1, 2, NULL, NULL), 2);
+	end();
+}
+
+static void remap_by_a_page(void)
+{
+	assert_int_equal(rig_remap(&rig, THREAD, 0, 2 * FERRY_HUGE_PAGES, 300), 0);
+}
+
+static void huge_and_torn_on_the_way(void **state)
+{
+	uint8_t reason;
+
+	(void)state;
+	begin_huge();
+	for (uint32_t i = 0; i < FERRY_HUGE_PAGES; i++)
+		store(i, i + 1);
+	meanwhile = remap_by_a_page;
+	(void)migrate(7, 1, &reason, &plain);
+	for (uint32_t i = 0; i < 300; i++)
+		assert_int_equal(load(2 * FERRY_HUGE_PAGES + i), i + 1);
+	for (uint32_t i = 300; i < FERRY_HUGE_PAGES; i++)
+		assert_int_equal(load(i), i + 1);
+	assert_int_equal(rig_check(&rig, true), 0);
+	end();
+}
+
+static void protect_a_part(void)
+{
+	ferry_soft_protect(&rig.soft, rig_va(&rig, 30), rig_va(&rig, 40), FERRY_SOFT_READ);
+}
+
+/* Moving it in whole is refused: it comes in page by page, into any protection. */
+static void huge_and_protected_on_the_way(void **state)
+{
+	uint8_t reason;
+
+	(void)state;
+	begin_huge();
+	for (uint32_t i = 0; i < FERRY_HUGE_PAGES; i++)
+		store(i, i + 1);
+	meanwhile = protect_a_part;
+	assert_int_equal(migrate(7, 1, &reason, &plain), 1);
+	assert_int_equal(rig.books->counters.moved_by_copy, FERRY_HUGE_PAGES);
+	for (uint32_t i = 0; i < FERRY_HUGE_PAGES; i++) {
+		assert_int_equal(load(i), i + 1);
+		assert_int_equal(rig_node(&rig, i), 1);
+	}
+	assert_int_equal(rig_check(&rig, true), 0);
+	end();
+}
+
+static void remap_whole(void)
+{
+	assert_int_equal(rig_remap(&rig, THREAD, 0, 2 * FERRY_HUGE_PAGES, FERRY_HUGE_PAGES), 0);
+}
+
+static void huge_and_remapped_whole_on_the_way(void **state)
+{
+	(void)state;
+	begin_huge();
+	store(5, 6);
+	meanwhile = remap_whole;
+	expect(7, 1, 1, FERRY_REASON_MOVED);
+	assert_int_equal(load(2 * FERRY_HUGE_PAGES + 5), 6);
+	assert_int_equal(rig_node(&rig, 2 * FERRY_HUGE_PAGES + 9), 1);
+	assert_true(ferry_pte_has(ferry_ptable_get(rig.books, rig_va(&rig, 2 * FERRY_HUGE_PAGES)),
+				  FERRY_PTE_HUGE));
+	assert_int_equal(rig_check(&rig, true), 0);
+	end();
+}
+
+static void unmap_whole(void)
+{
+	rig_unmap(&rig, THREAD, 0, FERRY_HUGE_PAGES);
+}
+
+static void huge_and_unmapped_on_the_way(void **state)
+{
+	(void)state;
+	begin_huge();
+	store(5, 6);
+	meanwhile = unmap_whole;
+	expect(7, 1, -ENOENT, FERRY_REASON_VANISHED);
+	assert_int_equal(rig_check(&rig, true), 0);
+	end();
+}
+
+/* A host that has split the page in the meantime: it moves as 512 small ones. */
+static void huge_that_the_host_split(void **state)
+{
+	struct ferry_soft_child child;
+	struct ferry_move moves[FERRY_HUGE_PAGES];
+
+	(void)state;
+	begin_huge();
+	for (uint32_t i = 0; i < FERRY_HUGE_PAGES; i++)
+		store(i, i + 1);
+	rig_fork(&rig, THREAD, &child);
+	for (uint32_t i = 0; i < FERRY_HUGE_PAGES; i++) {
+		store(i, i + 2); /* the copies that the host makes are small */
+		moves[i] = (struct ferry_move){ .va = rig_va(&rig, i), .target = 2 };
+	}
+	ferry_soft_child_destroy(&child);
+	assert_int_equal(ferry_migrate(&rig.space, moves, FERRY_HUGE_PAGES, &plain), 0);
+	for (uint32_t i = 0; i < FERRY_HUGE_PAGES; i++) {
+		assert_int_equal(moves[i].status, 2);
+		assert_int_equal(load(i), i + 2);
+	}
+	assert_int_equal(rig_check(&rig, true), 0);
+	end();
+}
+
+static void a_pin_holds_a_huge_frame(void **state)
+{
+	struct ferry_soft_ref pin;
+
+	(void)state;
+	begin_huge();
+	store(5, 5);
+	assert_int_equal(rig_pin(&rig, THREAD, rig_va(&rig, 300), &pin), FERRY_SOFT_DONE);
+	expect(7, 1, -EBUSY, FERRY_REASON_PINNED);
+	ferry_soft_unpin(&rig.soft, pin);
+	expect(7, 1, 1, FERRY_REASON_MOVED);
+	assert_int_equal(load(5), 5);
+	end();
+}
+
+static void every_reason_has_words(void **state)
+{
+	(void)state;
+	for (uint32_t i = 0; i < FERRY_REASON_COUNT; i++) {
+		assert_true(strlen(ferry_reason_text((enum ferry_reason)i)) > 0);
+		for (uint32_t k = 0; k < i; k++)
+			assert_string_not_equal(ferry_reason_text((enum ferry_reason)i),
+						ferry_reason_text((enum ferry_reason)k));
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(moved_and_there),
+		cmocka_unit_test(absent_zero_unmapped_unmanaged),
+		cmocka_unit_test(pinned_until_it_is_not),
+		cmocka_unit_test(shared_since_a_fork),
+		cmocka_unit_test(shared_no_more),
+		cmocka_unit_test(read_only_and_locked),
+		cmocka_unit_test(pages_of_a_thread_stay),
+		cmocka_unit_test(a_full_target),
+		cmocka_unit_test(another_mover_has_it),
+		cmocka_unit_test(discarded_on_the_way),
+		cmocka_unit_test(discarded_and_new_on_the_way),
+		cmocka_unit_test(unmapped_on_the_way),
+		cmocka_unit_test(remapped_on_the_way),
+		cmocka_unit_test(forked_on_the_way),
+		cmocka_unit_test(protected_on_the_way),
+		cmocka_unit_test(a_copy_that_fails_goes_home),
+		cmocka_unit_test(the_program_ends_on_the_way),
+		cmocka_unit_test(stops_where_it_is_told),
+		cmocka_unit_test(flights_are_counted),
+		cmocka_unit_test(huge_frames_move_whole),
+		cmocka_unit_test(huge_and_cut_on_the_way),
+		cmocka_unit_test(huge_and_torn_on_the_way),
+		cmocka_unit_test(huge_and_protected_on_the_way),
+		cmocka_unit_test(huge_and_remapped_whole_on_the_way),
+		cmocka_unit_test(huge_and_unmapped_on_the_way),
+		cmocka_unit_test(huge_that_the_host_split),
+		cmocka_unit_test(a_pin_holds_a_huge_frame),
+		cmocka_unit_test(every_reason_has_words),
+	};
+
+	test_host_init();
+	test_skip_sleeps();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/* The seeded scheduler: replay, locks, waits with time-outs, and the two ways to get nowhere. */
+#include "sim/sim.h"
+#include "base/lock.h"
+#include "cases.h"
+#include "host.h"
+
+enum { THREADS = 5, ROUNDS = 40 };
+
+struct shared {
+	struct ferry_lock lock;
+	uint32_t inside;
+	uint32_t counter;
+	uint64_t order; /* a hash of who ran when */
+	uint32_t word;
+};
+
+static void count(void *context)
+{
+	struct shared *shared = context;
+
+	for (uint32_t i = 0; i < ROUNDS; i++) {
+		uint32_t before;
+
+		ferry_lock_acquire(&shared->lock);
+		assert_int_equal(shared->inside++, 0);
+		before = shared->counter;
+		ferry_sim_step(NULL);
+		shared->counter = before + 1;
+		shared->order = shared->order * 31 + ferry_os->thread_id();
+		shared->inside--;
+		ferry_lock_release(&shared->lock);
+	}
+}
+
+static uint64_t play(uint64_t seed)
+{
+	struct shared shared = { .counter = 0 };
+
+	ferry_sim_begin(seed);
+	ferry_lock_init(&shared.lock, FERRY_RANK_SPACE);
+	for (uint32_t i = 0; i < THREADS; i++)
+		ferry_sim_spawn("counter", count, &shared, false);
+	assert_int_equal(ferry_sim_run(1000000), FERRY_SIM_DONE);
+	assert_int_equal(shared.counter, THREADS * ROUNDS);
+	assert_int_equal(ferry_sim_finish(), 0);
+	return shared.order;
+}
+
+static void replays(void **state)
+{
+	uint32_t different = 0;
+
+	(void)state;
+	for (uint64_t seed = 1; seed < 50; seed++) {
+		uint64_t order = play(seed);
+
+		assert_int_equal(play(seed), order);
+		different += play(seed + 1) != order;
+	}
+	assert_true(different > 45);
+}
+
+static void wait_with_timeout(void *context)
+{
+	struct shared *shared = context;
+	uint64_t start = ferry_os->now_ns();
+
+	ferry_os->wait(&shared->word, 1, 0); /* the value is another: returns at once */
+	ferry_os->wait(&shared->word, 0, 5000000);
+	assert_true(ferry_os->now_ns() - start >= 5000000);
+	ferry_sim_sleep_ns(1000000000);
+	assert_true(ferry_os->now_ns() - start >= 1005000000);
+}
+
+static void times_out(void **state)
+{
+	struct shared shared = { .word = 0 };
+
+	(void)state;
+	ferry_sim_begin(7);
+	ferry_sim_spawn("sleeper", wait_with_timeout, &shared, false);
+	assert_int_equal(ferry_sim_run(1000), FERRY_SIM_DONE);
+	assert_int_equal(ferry_sim_finish(), 0);
+}
+
+static void wait_for_ever(void *context)
+{
+	struct shared *shared = context;
+
+	ferry_os->wait(&shared->word, 0, 0);
+}
+
+static void spin(void *context)
+{
+	struct shared *shared = context;
+
+	while (shared->word == 0)
+		ferry_os->yield();
+}
+
+static void notices_lost_wakeups(void **state)
+{
+	struct shared shared = { .word = 0 };
+
+	(void)state;
+	print_message("two reports about 'lost' and 'spinner' are expected here:\n");
+	ferry_sim_begin(7);
+	ferry_sim_spawn("lost", wait_for_ever, &shared, false);
+	assert_int_equal(ferry_sim_run(1000), FERRY_SIM_STUCK);
+	ferry_sim_finish();
+	ferry_sim_begin(7);
+	ferry_sim_spawn("spinner", spin, &shared, false);
+	assert_int_equal(ferry_sim_run(1000), FERRY_SIM_TIRED);
+	ferry_sim_finish();
+	ferry_sim_begin(7);
+	ferry_sim_spawn("daemon", wait_for_ever, &shared, true);
+	assert_int_equal(ferry_sim_run(1000), FERRY_SIM_DONE);
+	assert_non_null(ferry_os->alloc(4096));
+	assert_int_equal(ferry_sim_finish(), 4096);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(replays),
+		cmocka_unit_test(times_out),
+		cmocka_unit_test(notices_lost_wakeups),
+	};
+
+	test_host_init();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
