@@ -24,7 +24,10 @@ uint64_t test_alloc_bytes(void);
 /* Whether call(context) breaks an assertion of the core. Single-threaded tests only. */
 bool test_breaks_assertion(void (*call)(void *context), void *context);
 
-/* FERRY_SEED if set, else a new one; printed, so that a failure can be replayed. */
+/*
+ * FERRY_SEED if set; else always the same one, so that a check judges a change and not its luck; in
+ * a soak a new one. Printed, so that a failure can be replayed.
+ */
 uint64_t test_seed(const char *name);
 /* Whether FERRY_SOAK asks for long forms. */
 bool test_is_soak(void);
