@@ -41,6 +41,7 @@ enum { FERRY_BATCH_MAX = 512 };
 struct ferry_flight_page {
 	ferry_va va;               /* (s) changes when the program remaps it */
 	struct ferry_frame source; /* its content until it is in */
+	struct ferry_frame slot;   /* where it goes out to: the source's number, or its new one */
 	struct ferry_frame target;
 	bool gone;                 /* (s) discarded by the program meanwhile */
 	bool entered;              /* (s) accessible again, or otherwise done with */

@@ -75,8 +75,8 @@ static uint32_t out_run(const struct ferry_mover *m, uint32_t r, uint32_t n)
 	if (first->source.huge)
 		return 1;
 	while (r + len < n && first[len].va == first->va + (ferry_va)len * FERRY_PAGE_SIZE &&
-	       first[len].source.node == first->source.node &&
-	       first[len].source.number == first->source.number + len)
+	       first[len].slot.node == first->slot.node &&
+	       first[len].slot.number == first->slot.number + len)
 		len++;
 	return len;
 }
@@ -90,13 +90,38 @@ static void drop_target(struct ferry_mover *m, const struct ferry_flight_page *p
 	ferry_flight_tally(m->space, page->target.node, -(int64_t)pages);
 }
 
-static void hold(struct ferry_mover *m, const struct ferry_flight_page *page)
+/* Of the numbers that a page had and was to get, gives back the one that it has not. */
+static void put_number(struct ferry_mover *m, const struct ferry_flight_page *page, bool out)
 {
+	struct ferry_run unused = { .first = out ? page->source : page->slot, .pages = 1 };
+
+	if (page->slot.number != page->source.number)
+		ferry_frames_put(m->space, unused, FERRY_CONTENT_NONE, false);
+}
+
+/* A page that stays where it is. */
+static void stay(struct ferry_mover *m, const struct ferry_flight_page *page)
+{
+	put_number(m, page, false);
+	drop_target(m, page);
+}
+
+static void hold(struct ferry_mover *m, struct ferry_flight_page *page)
+{
+	const uint32_t away = FERRY_PTE_HELD | FERRY_PTE_BUSY;
 	struct ferry_pte *slot = ferry_mover_slot(m, page->va);
 
+	if (page->slot.number != page->source.number) {
+		uint32_t ahead = (uint32_t)slot->word & FERRY_PTE_AHEAD;
+
+		ferry_entry_set(m->space, slot,
+				ferry_pte_make(FERRY_PTE_HELD, page->slot, FERRY_PTE_BUSY | ahead));
+		put_number(m, page, true);
+		page->source = page->slot;
+		return;
+	}
 	for (uint32_t i = 0; i < unit_pages(page, false); i++)
-		ferry_entry_set(m->space, &slot[i],
-				ferry_entry_with(slot[i], FERRY_PTE_HELD | FERRY_PTE_BUSY, 0));
+		ferry_entry_set(m->space, &slot[i], ferry_entry_with(slot[i], away, 0));
 }
 
 /* A huge frame that the host will not give: has it split it, does somebody share it? */
@@ -180,7 +205,7 @@ static void await_event(struct ferry_mover *m, const struct ferry_flight_page *p
 static bool out_failed(struct ferry_mover *m, const struct ferry_flight_page *page, int err,
 		       size_t *next)
 {
-	struct ferry_run slot = { .first = page->source, .pages = unit_pages(page, false) };
+	struct ferry_run slot = { .first = page->slot, .pages = unit_pages(page, false) };
 
 	switch (err) {
 	case -EAGAIN:
@@ -253,10 +278,10 @@ void ferry_mover_out(struct ferry_mover *m, uint32_t n, size_t *next)
 
 		if (is_known_shared(m, &pages[r])) {
 			ferry_mover_settle_shared(m, pages[r].index);
-			drop_target(m, &pages[r++]);
+			stay(m, &pages[r++]);
 			continue;
 		}
-		err = mmu->ops->remove(mmu, pages[r].va, pages[r].source,
+		err = mmu->ops->remove(mmu, pages[r].va, pages[r].slot,
 				       pages[r].source.huge ? FERRY_HUGE_PAGES : len, &done);
 		if (pages[r].source.huge)
 			done = done == FERRY_HUGE_PAGES;
@@ -266,11 +291,11 @@ void ferry_mover_out(struct ferry_mover *m, uint32_t n, size_t *next)
 		}
 		if (err != 0) {
 			go_on = out_failed(m, &pages[r], err, next);
-			drop_target(m, &pages[r++]);
+			stay(m, &pages[r++]);
 		}
 	}
 	while (r < n)
-		drop_target(m, &pages[r++]);
+		stay(m, &pages[r++]);
 	launch(m, w);
 }
 

@@ -11,7 +11,10 @@
 #include "map/region.h"
 #include "move/mover.h"
 
-enum { GATHER_LOOK = 8192 }; /* entries looked at while the lock is held */
+enum {
+	GATHER_LOOK = 8192, /* entries looked at while the lock is held */
+	SCATTERED = 8,      /* one break in so many neighbours is worth new numbers */
+};
 
 /* What to do with an entry. */
 enum verdict {
@@ -239,6 +242,7 @@ static void add_page(struct ferry_mover *m, uint32_t n, size_t index, ferry_va v
 
 	page->va = va;
 	page->source = source;
+	page->slot = source;
 	page->gone = false;
 	page->entered = false;
 	page->index = (uint32_t)index;
@@ -407,4 +411,38 @@ uint32_t ferry_mover_targets(struct ferry_mover *m, uint32_t n, size_t *next)
 	else
 		no_target(m, n, err, next);
 	return 0;
+}
+
+/* --- new numbers -------------------------------------------------------------------------- */
+
+/* Pages from k on with memory of one node; *breaks = neighbours whose frames are none. */
+static uint32_t same_source(const struct ferry_mover *m, uint32_t k, uint32_t n, uint32_t *breaks)
+{
+	const struct ferry_flight_page *first = &m->flight.pages[k];
+	uint32_t pages = 1;
+
+	*breaks = 0;
+	for (; k + pages < n && first[pages].source.node == first->source.node; pages++)
+		*breaks += first[pages].source.number != first[pages - 1].source.number + 1;
+	return pages;
+}
+
+void ferry_mover_number(struct ferry_mover *m, uint32_t n)
+{
+	uint32_t pages, breaks;
+
+	for (uint32_t k = 0; k < n && m->group_end == 0; k += pages) {
+		struct ferry_flight_page *page = &m->flight.pages[k];
+		struct ferry_pool *pool = &m->space->pools[page->source.node];
+		struct ferry_run run;
+
+		pages = same_source(m, k, n, &breaks);
+		if (breaks * SCATTERED < pages)
+			continue;
+		pages = ferry_pool_take_numbers(pool, pages, &run);
+		for (uint32_t i = 0; i < pages; i++)
+			page[i].slot = ferry_frame_plus(run.first, i);
+		if (pages == 0)
+			pages = 1;
+	}
 }

@@ -79,6 +79,7 @@ static bool depart(struct ferry_mover *m, size_t *next)
 	/* The gate may have been closed while targets() asked for frames; then it answered 0. */
 	if (n == 0)
 		return false;
+	ferry_mover_number(m, n);
 	ferry_mover_out(m, n, next);
 	return m->flight.count > 0;
 }

@@ -303,6 +303,19 @@ static int take_numbers(struct ferry_pool *pool, struct ferry_mmu *mmu, uint32_t
 	return (int)at.pages;
 }
 
+uint32_t ferry_pool_take_numbers(struct ferry_pool *pool, uint32_t want, struct ferry_run *run)
+{
+	struct place at = { 0, 0, 0 };
+
+	search(pool, FERRY_CHUNK_EMPTY, FIND_EMPTY, want, &at);
+	if (at.pages < want)
+		search(pool, FERRY_CHUNK_FRESH, FIND_EMPTY, want, &at);
+	if (at.pages * 2 < want)
+		return 0;
+	claim(pool, &at, false, false, run);
+	return at.pages;
+}
+
 /*
  * Fills frames for a wish of want, if that is better than *best, and makes *best say so.
  * => 0, or why it was not done: -ENOSPC, -EMFILE, the MMU's error. *best stays good either way.

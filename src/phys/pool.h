@@ -101,6 +101,12 @@ void ferry_pool_destroy(struct ferry_pool *pool);
  */
 FERRY_MUST_CHECK int ferry_pool_take(struct ferry_pool *pool, struct ferry_mmu *mmu, uint32_t want,
 				     enum ferry_fill fill, struct ferry_run *run);
+/*
+ * Takes up to want consecutive numbers of one chunk whose slots are empty, uncharged; drops nothing
+ * for it. => pages in *run, at least half of want, or 0.
+ */
+FERRY_MUST_CHECK uint32_t ferry_pool_take_numbers(struct ferry_pool *pool, uint32_t want,
+						  struct ferry_run *run);
 /* Takes a whole chunk with one 2 MiB page in the huge arena. Same errors. => 0. */
 FERRY_MUST_CHECK int ferry_pool_take_huge(struct ferry_pool *pool, struct ferry_mmu *mmu,
 					  enum ferry_fill fill, struct ferry_run *run);

@@ -202,6 +202,21 @@ static void take_exact(struct world *world)
 		assert_true(err == (run.first.number + run.pages > SLOTS ? -EMFILE : -EBUSY));
 }
 
+static void take_numbers(struct world *world)
+{
+	uint32_t want = 1 + test_pick(&world->seed, FERRY_HUGE_PAGES);
+	uint64_t filled = world->pool.filled_pages;
+	struct ferry_run run;
+	uint32_t got = ferry_pool_take_numbers(&world->pool, want, &run);
+
+	assert_true(got <= want && (got == 0 || 2 * got >= want));
+	assert_int_equal(world->pool.filled_pages, filled);
+	if (got > 0) {
+		assert_int_equal(got, run.pages);
+		own(world, run, FERRY_FILL_NONE);
+	}
+}
+
 static void lease(struct world *world)
 {
 	uint64_t pages = test_pick(&world->seed, 600);
@@ -248,7 +263,7 @@ static void recharge(struct world *world)
 static void run(struct world *world, uint64_t steps)
 {
 	for (uint64_t i = 0; i < steps; i++) {
-		switch (test_pick(&world->seed, 12)) {
+		switch (test_pick(&world->seed, 13)) {
 		case 0:
 			take(world, true);
 			break;
@@ -265,9 +280,12 @@ static void run(struct world *world, uint64_t steps)
 			recharge(world);
 			break;
 		case 5:
+			take_numbers(world);
+			break;
 		case 6:
 		case 7:
 		case 8:
+		case 9:
 			put(world);
 			break;
 		default:

@@ -669,6 +669,45 @@ static void a_pin_holds_a_huge_frame(void **state)
 	end();
 }
 
+static uint32_t removals;
+
+static void count_removals(void *context, enum ferry_mmu_op op, bool after)
+{
+	(void)context;
+	removals += op == FERRY_OP_REMOVE && !after;
+}
+
+/* Frames in descending order are a call each on the way out, but for new numbers. */
+static void scattered_frames_leave_in_one_call(void **state)
+{
+	enum { PAGES = 32 };
+	struct ferry_move moves[PAGES];
+	struct ferry_soft_ref pin;
+
+	(void)state;
+	begin();
+	for (uint32_t i = PAGES; i-- > 0;)
+		store(i, i + 1);
+	for (uint32_t i = 0; i < PAGES; i++)
+		moves[i] = (struct ferry_move){ .va = rig_va(&rig, i), .target = 2 };
+	/* One that stays gives its new number back; it is tried once a pass. */
+	assert_int_equal(rig_pin(&rig, THREAD, rig_va(&rig, PAGES - 1), &pin), FERRY_SOFT_DONE);
+	removals = 0;
+	rig.inject.delay = count_removals;
+	assert_int_equal(ferry_migrate(&rig.space, moves, PAGES, &plain), 0);
+	rig.inject.delay = delay;
+	ferry_soft_unpin(&rig.soft, pin);
+	assert_in_range(removals, 2, PAGES / 2);
+	for (uint32_t i = 0; i < PAGES - 1; i++) {
+		assert_int_equal(moves[i].status, 2);
+		assert_int_equal(load(i), i + 1);
+	}
+	assert_int_equal(moves[PAGES - 1].status, -EBUSY);
+	assert_int_equal(rig.space.pools[0].taken_pages, 1);
+	assert_int_equal(rig_check(&rig, true), 0);
+	end();
+}
+
 static void every_reason_has_words(void **state)
 {
 	(void)state;
@@ -710,6 +749,7 @@ int main(void)
 		cmocka_unit_test(huge_and_unmapped_on_the_way),
 		cmocka_unit_test(huge_that_the_host_split),
 		cmocka_unit_test(a_pin_holds_a_huge_frame),
+		cmocka_unit_test(scattered_frames_leave_in_one_call),
 		cmocka_unit_test(every_reason_has_words),
 	};
 
