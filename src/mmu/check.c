@@ -185,6 +185,20 @@ static int check_remove(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame f
 	return answer(check, err, remove_errors);
 }
 
+static int check_access(struct ferry_mmu *mmu, ferry_va va)
+{
+	struct ferry_mmu_check *check = check_of(mmu);
+	struct ferry_frame small = { 0, 0, 0 };
+	int access;
+
+	begin(check);
+	assert_address(va, small);
+	access = check->below->ops->access(check->below, va);
+	FERRY_ASSERT(access < 0 ||
+		     (access & ~(FERRY_MMU_READ | FERRY_MMU_WRITE | FERRY_MMU_EXECUTE)) == 0);
+	return access;
+}
+
 static int check_enter_zero(struct ferry_mmu *mmu, ferry_va va)
 {
 	struct ferry_mmu_check *check = check_of(mmu);
@@ -352,6 +366,7 @@ static const struct ferry_mmu_ops check_ops = {
 	.enter = check_enter,
 	.enter_copy = check_enter_copy,
 	.remove = check_remove,
+	.access = check_access,
 	.enter_zero = check_enter_zero,
 	.unprotect = check_unprotect,
 	.wake = check_wake,

@@ -91,6 +91,13 @@ static int inject_remove(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame 
 	return on_range(mmu, FERRY_OP_REMOVE, inject_of(mmu)->below->ops->remove, &range, done);
 }
 
+static int inject_access(struct ferry_mmu *mmu, ferry_va va)
+{
+	struct ferry_mmu *below = inject_of(mmu)->below;
+
+	return below->ops->access(below, va);
+}
+
 static int inject_enter_zero(struct ferry_mmu *mmu, ferry_va va)
 {
 	struct ferry_mmu_inject *inject = inject_of(mmu);
@@ -230,6 +237,7 @@ static const struct ferry_mmu_ops inject_ops = {
 	.enter = inject_enter,
 	.enter_copy = inject_enter_copy,
 	.remove = inject_remove,
+	.access = inject_access,
 	.enter_zero = inject_enter_zero,
 	.unprotect = inject_unprotect,
 	.wake = inject_wake,

@@ -25,6 +25,18 @@
  *  6. pages with frame.huge are FERRY_HUGE_PAGES exactly, va and frame.number aligned, and are
  *     moved whole or not at all. Only enter_copy() may also be given a part of a huge slot
  *     (frame.huge, any number of its pages): what arrives is small pages.
+ *
+ * Protections. A mapping may be readable, writable, executable (enum ferry_mmu_access), mlocked, or
+ * guarded by a protection key. Pages come in by enter() where it is plain (readable, writable and
+ * nothing else), by enter_copy() everywhere. remove() takes pages out of every mapping that can be
+ * read and is neither locked nor keyed. Where the host moves pages between writable mappings only,
+ * it opens a WINDOW for them: the pages are write-protected, then their mapping is made writable,
+ * they go, and the mapping becomes what it was. In the window
+ *  7. no store gets through that the mapping forbids, and no access is refused that it allows: a
+ *     store parks until the window is closed, and then ends as its mapping says;
+ *  8. a change that the program makes to the mapping meanwhile stays: only what still looks as the
+ *     window made it is put back. Calls that announce themselves (window.h) do not run in a window,
+ *     and no window is opened while one runs (-EAGAIN).
  */
 #ifndef FERRY_MMU_MMU_H
 #define FERRY_MMU_MMU_H
@@ -39,6 +51,13 @@ enum ferry_mmu_page {
 	FERRY_MMU_FILE = 1 << 3,      /* a page of a file or of shared memory */
 	FERRY_MMU_WP = 1 << 4,        /* write-protected by unprotect()'s opposite */
 	FERRY_MMU_HUGE = 1 << 5,      /* part of a 2 MiB page */
+};
+
+/* How a mapping may be accessed. */
+enum ferry_mmu_access {
+	FERRY_MMU_READ = 1 << 0,
+	FERRY_MMU_WRITE = 1 << 1,
+	FERRY_MMU_EXECUTE = 1 << 2,
 };
 
 struct ferry_mmu_caps {
@@ -65,12 +84,15 @@ struct ferry_mmu_ops {
 	 * Program -> slots: pages leave va and lie in the (empty) slots, contents intact; no store
 	 * of the program can reach them any more. The program's accesses park from then on.
 	 * => 0, -EBUSY (pinned, or shared since a fork: untouched), -ENOENT (no page there),
-	 *    -EINVAL (protection or lock of the mapping), -EEXIST (slot not empty), -EAGAIN,
-	 *    -ESRCH.
+	 *    -EINVAL (the mapping cannot be read, is locked or keyed), -EEXIST (slot not empty),
+	 *    -EAGAIN (also: the program is changing its mappings right now), -ESRCH.
 	 * A zero page can be removed too.
 	 */
 	int (*remove)(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame frame, uint32_t pages,
 		      uint32_t *done);
+	/* How the mapping at va may be accessed: enum ferry_mmu_access bits, 0 for none at all.
+	 * => the bits, -ENOENT (nothing is mapped), -errno. */
+	int (*access)(struct ferry_mmu *mmu, ferry_va va);
 	/*
 	 * Maps the zero page at an empty va, so that a write faults again (with write set) and a
 	 * read does not. => 0, -EEXIST, -ENOENT, -EAGAIN, -ESRCH, -EINVAL (not supported there).

@@ -249,7 +249,9 @@ static int why_not_remove(struct ferry_soft *soft, ferry_va va, struct ferry_fra
 		return -EAGAIN;
 	if (page == NULL)
 		return -ENOENT;
-	if (page->prot != FERRY_SOFT_RW || page->locked || page->file)
+	if (page->prot != FERRY_SOFT_RW && !(page->window && page->prot == FERRY_SOFT_RWX))
+		return -EINVAL;
+	if (page->locked || page->file)
 		return -EINVAL;
 	if (page->memory.index == FERRY_SOFT_EMPTY)
 		return -ENOENT;
@@ -262,20 +264,16 @@ static int why_not_remove(struct ferry_soft *soft, ferry_va va, struct ferry_fra
 	return 0;
 }
 
-static int soft_remove(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame frame, uint32_t pages,
-		       uint32_t *done)
+uint32_t ferry_soft_take_out(struct ferry_soft *soft, ferry_va va, struct ferry_frame frame,
+			     uint32_t pages, int *err)
 {
-	struct ferry_soft *soft = soft_of(mmu);
-	uint32_t i;
-	int err = 0;
+	uint32_t i, done;
 
-	assert_range(va, frame, pages);
-	ferry_soft_step(soft);
-	ferry_soft_lock(soft);
-	for (i = 0; i < pages && err == 0; i++)
-		err = why_not_remove(soft, ferry_soft_va_plus(va, i), frame_plus(frame, i));
-	*done = err == 0 ? pages : frame.huge ? 0 : i - 1;
-	for (i = 0; i < *done; i++) {
+	*err = 0;
+	for (i = 0; i < pages && *err == 0; i++)
+		*err = why_not_remove(soft, ferry_soft_va_plus(va, i), frame_plus(frame, i));
+	done = *err == 0 ? pages : frame.huge ? 0 : i - 1;
+	for (i = 0; i < done; i++) {
 		struct ferry_soft_page *page = ferry_soft_page_at(soft, ferry_soft_va_plus(va, i));
 
 		if (page->huge && !frame.huge)
@@ -284,8 +282,47 @@ static int soft_remove(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame fr
 		page->memory.index = FERRY_SOFT_EMPTY; /* its user is the slot now */
 		ferry_soft_clear_page(soft, page);
 	}
-	ferry_soft_unlock(soft);
+	return done;
+}
+
+static int soft_remove(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame frame, uint32_t pages,
+		       uint32_t *done)
+{
+	struct ferry_soft *soft = soft_of(mmu);
+	int err = 0;
+
+	assert_range(va, frame, pages);
+	ferry_soft_step(soft);
+	for (*done = 0; *done < pages && err == 0;) {
+		ferry_va at = ferry_soft_va_plus(va, *done);
+		struct ferry_frame to = frame_plus(frame, *done);
+
+		ferry_soft_lock(soft);
+		*done += ferry_soft_take_out(soft, at, to, pages - *done, &err);
+		ferry_soft_unlock(soft);
+		if (err != -EINVAL)
+			break;
+		at = ferry_soft_va_plus(va, *done);
+		to = frame_plus(frame, *done);
+		*done += ferry_soft_take_by_window(soft, at, to, pages - *done, &err);
+	}
 	return err;
+}
+
+static int soft_access(struct ferry_mmu *mmu, ferry_va va)
+{
+	struct ferry_soft *soft = soft_of(mmu);
+	const struct ferry_soft_page *page;
+	int access;
+
+	ferry_soft_step(soft);
+	ferry_soft_lock(soft);
+	page = ferry_soft_mapped_at(soft, va);
+	access = soft->gone ? -ESRCH : -ENOENT;
+	if (page != NULL && !soft->gone)
+		access = page->prot & FERRY_SOFT_RWX; /* enum ferry_mmu_access has the same bits */
+	ferry_soft_unlock(soft);
+	return access;
 }
 
 /* Protects the zero page that was put at va a step ago. */
@@ -608,6 +645,7 @@ static const struct ferry_mmu_ops soft_ops = {
 	.enter = soft_enter,
 	.enter_copy = soft_enter_copy,
 	.remove = soft_remove,
+	.access = soft_access,
 	.enter_zero = soft_enter_zero,
 	.unprotect = soft_unprotect,
 	.wake = soft_wake,

@@ -15,7 +15,8 @@
  *    unread, all operations that change what is at an address answer -EAGAIN;
  *  - a page that was shared by a fork stays so, even when the other side is gone, until it is
  *    written or reclaimed; it and a pinned page cannot be removed;
- *  - pages entered and removed need a mapping that is exactly readable and writable, and unlocked;
+ *  - pages entered by moving need a mapping that is exactly readable and writable, and unlocked;
+ *    pages are removed from others in a window, whose steps are steps of their own;
  *  - empty pages that are not armed get memory of the host's own, unseen by the core;
  *  - a discard may also be lazy (MADV_FREE): the host takes the page later, without an event.
  *
@@ -34,7 +35,9 @@ enum ferry_soft_prot {
 	FERRY_SOFT_READ = 1 << 0,
 	FERRY_SOFT_WRITE = 1 << 1,
 	FERRY_SOFT_EXEC = 1 << 2,
+	FERRY_SOFT_KEYED = 1 << 3, /* guarded by a protection key, which allows everything now */
 	FERRY_SOFT_RW = FERRY_SOFT_READ | FERRY_SOFT_WRITE,
+	FERRY_SOFT_RWX = FERRY_SOFT_RW | FERRY_SOFT_EXEC,
 };
 
 /* What an access of the program comes to. */
@@ -82,7 +85,9 @@ struct ferry_soft_page {
 	bool wp;        /* write-protected by enter_zero() */
 	bool huge;      /* part of a 2 MiB page */
 	bool lazy;      /* MADV_FREE, not written since */
+	bool window;    /* prot is that of a window, was the mapping's own */
 	uint8_t prot;   /* enum ferry_soft_prot */
+	uint8_t was;
 };
 
 struct ferry_soft_memory {
@@ -145,6 +150,8 @@ struct ferry_soft {
 	struct ferry_soft_thread threads[FERRY_SOFT_THREADS];
 	struct ferry_soft_event events[FERRY_SOFT_EVENTS];
 	uint32_t event_count;
+	uint32_t windows;  /* windows that are open */
+	uint32_t changing; /* calls that announced themselves */
 };
 
 /* => 0, -ENOMEM. The MMU is &soft->mmu. */
@@ -162,6 +169,10 @@ void ferry_soft_end(struct ferry_soft *soft);
 /* => 0, -EEXIST (something is mapped there). */
 FERRY_MUST_CHECK int ferry_soft_map(struct ferry_soft *soft, ferry_va start, ferry_va end,
 				    uint32_t prot, bool file);
+/* Announces a call that changes mappings. => false: a window is open, try again. */
+FERRY_MUST_CHECK bool ferry_soft_begin_change(struct ferry_soft *soft);
+void ferry_soft_end_change(struct ferry_soft *soft);
+/* Takes effect in the middle of a window, too, unless it was announced. */
 void ferry_soft_protect(struct ferry_soft *soft, ferry_va start, ferry_va end, uint32_t prot);
 void ferry_soft_mlock(struct ferry_soft *soft, ferry_va start, ferry_va end, bool locked);
 /* => 0, -EINPROGRESS. */

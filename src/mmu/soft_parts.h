@@ -30,8 +30,21 @@ void ferry_soft_clear_page(struct ferry_soft *soft, struct ferry_soft_page *page
 int ferry_soft_copy_in(struct ferry_soft *soft, struct ferry_soft_page *page,
 		       struct ferry_soft_ref source);
 
+/*
+ * Moves pages from addresses to slots, all before the first that cannot go; of a huge frame all or
+ * none. => pages; *err says why not more.
+ */
+uint32_t ferry_soft_take_out(struct ferry_soft *soft, ferry_va va, struct ferry_frame frame,
+			     uint32_t pages, int *err);
 /* A write to a page that is there: what is shared since a fork, or zero, gets memory of its own. */
 void ferry_soft_make_own(struct ferry_soft *soft, ferry_va va, struct ferry_soft_page *page);
+
+/*
+ * The same for pages of a mapping that is not plain, in a window; stops where the protection changes.
+ * => lock NOT held. pages; *err says why not more, 0 if others may follow.
+ */
+uint32_t ferry_soft_take_by_window(struct ferry_soft *soft, ferry_va va, struct ferry_frame frame,
+				   uint32_t pages, int *err);
 
 static inline ferry_va ferry_soft_va_plus(ferry_va va, uint32_t pages)
 {

@@ -33,12 +33,33 @@ int ferry_soft_map(struct ferry_soft *soft, ferry_va start, ferry_va end, uint32
 	return err;
 }
 
+bool ferry_soft_begin_change(struct ferry_soft *soft)
+{
+	bool closed;
+
+	ferry_soft_lock(soft);
+	closed = soft->windows == 0;
+	soft->changing += closed;
+	ferry_soft_unlock(soft);
+	return closed;
+}
+
+void ferry_soft_end_change(struct ferry_soft *soft)
+{
+	ferry_soft_lock(soft);
+	FERRY_ASSERT(soft->changing > 0);
+	soft->changing--;
+	ferry_soft_unlock(soft);
+}
+
 void ferry_soft_protect(struct ferry_soft *soft, ferry_va start, ferry_va end, uint32_t prot)
 {
 	ferry_soft_lock(soft);
 	for (ferry_va va = start; va < end; va += FERRY_PAGE_SIZE) {
-		if (ferry_soft_mapped_at(soft, va) != NULL)
-			ferry_soft_page_at(soft, va)->prot = (uint8_t)prot;
+		struct ferry_soft_page *page = ferry_soft_mapped_at(soft, va);
+
+		if (page != NULL)
+			page->prot = (uint8_t)prot;
 	}
 	ferry_soft_unlock(soft);
 }

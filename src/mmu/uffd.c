@@ -12,7 +12,7 @@
  *     already be news of an mremap that the books do not know.
  *  4. Nothing here takes a lock or waits.
  */
-#include "mmu/uffd.h"
+#include "mmu/uffd_parts.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -126,16 +126,8 @@ static int final_error(const struct ferry_uffd *uffd, int err)
 	return about_mapping && is_event_waiting(uffd) ? -EAGAIN : err;
 }
 
-struct move_request {
-	int fd;
-	ferry_va dst;
-	ferry_va src;
-	ferry_va slot; /* whichever of the two is a slot */
-	bool out;      /* the slot is the destination */
-};
-
 /* One MOVE call and its truth. => 0 or -errno; *done = pages that went. */
-static int move_once(const struct ferry_uffd *uffd, const struct move_request *r, uint32_t pages,
+static int move_once(const struct ferry_uffd *uffd, const struct ferry_uffd_move *r, uint32_t pages,
 		     uint32_t *done)
 {
 	struct uffdio_move move = {
@@ -166,17 +158,15 @@ static bool is_range_error(int err)
 	return err == -EINVAL || err == -ENOENT;
 }
 
-static int move_range(struct ferry_uffd *uffd, struct move_request r, uint32_t pages,
-		      uint32_t *done)
+int ferry_uffd_move_range(struct ferry_uffd *uffd, struct ferry_uffd_move r, uint32_t pages,
+			  uint32_t *done)
 {
 	uint32_t piece = pages;
 	int err = 0;
 
 	*done = 0;
 	for (int tries = 0; tries < MOVE_TRIES; tries++) {
-		ferry_va offset = (ferry_va)*done * FERRY_PAGE_SIZE;
-		struct move_request rest = {r.fd, r.dst + offset, r.src + offset, r.slot + offset,
-					    r.out};
+		struct ferry_uffd_move rest = ferry_uffd_move_from(r, *done);
 		uint32_t went;
 
 		err = move_once(uffd, &rest, piece, &went);
@@ -203,9 +193,9 @@ static int uffd_enter(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame fra
 {
 	struct ferry_uffd *uffd = uffd_of(mmu);
 	ferry_va slot = ferry_uffd_slot(uffd, frame);
-	struct move_request request = { uffd->program, va, slot, slot, false };
+	struct ferry_uffd_move move = { uffd->program, va, slot, slot, false, frame.huge != 0 };
 
-	return final_error(uffd, move_range(uffd, request, pages, done));
+	return final_error(uffd, ferry_uffd_move_range(uffd, move, pages, done));
 }
 
 static int uffd_remove(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame frame,
@@ -213,14 +203,39 @@ static int uffd_remove(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame fr
 {
 	struct ferry_uffd *uffd = uffd_of(mmu);
 	ferry_va slot = ferry_uffd_slot(uffd, frame);
-	struct move_request request = { uffd->program, slot, va, slot, true };
+	struct ferry_uffd_move move = { uffd->program, slot, va, slot, true, frame.huge != 0 };
 	int err = make_ready(uffd, frame, pages);
 
-	if (err) {
-		*done = 0;
-		return err;
+	*done = 0;
+	while (!err && *done < pages) {
+		uint32_t went;
+
+		err = ferry_uffd_move_range(uffd, ferry_uffd_move_from(move, *done), pages - *done,
+					    &went);
+		*done += went;
+		if (err != -EINVAL)
+			break;
+		err = ferry_uffd_move_by_window(uffd, ferry_uffd_move_from(move, *done),
+						pages - *done, &went);
+		*done += went;
 	}
-	return final_error(uffd, move_range(uffd, request, pages, done));
+	return final_error(uffd, err);
+}
+
+static int uffd_access(struct ferry_mmu *mmu, ferry_va va)
+{
+	struct ferry_uffd *uffd = uffd_of(mmu);
+	ferry_va start = va, end = va;
+	int protection = -ENOENT, access = 0;
+
+	if (uffd->protection_at != NULL)
+		protection = uffd->protection_at(uffd->context, &start, &end);
+	if (protection < 0 || start > va)
+		return protection < 0 ? protection : -ENOENT;
+	access |= protection & PROT_READ ? FERRY_MMU_READ : 0;
+	access |= protection & PROT_WRITE ? FERRY_MMU_WRITE : 0;
+	access |= protection & PROT_EXEC ? FERRY_MMU_EXECUTE : 0;
+	return access;
 }
 
 static int uffd_enter_copy(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame frame,
@@ -253,7 +268,7 @@ static int uffd_enter_copy(struct ferry_mmu *mmu, ferry_va va, struct ferry_fram
 	return 0;
 }
 
-static int protect(struct ferry_uffd *uffd, ferry_va va, uint64_t pages, uint64_t mode)
+int ferry_uffd_write_protect(struct ferry_uffd *uffd, ferry_va va, uint64_t pages, uint64_t mode)
 {
 	struct uffdio_writeprotect wp = {
 		.range = {.start = va, .len = pages * FERRY_PAGE_SIZE},
@@ -376,7 +391,7 @@ static int uffd_enter_zero(struct ferry_mmu *mmu, ferry_va va)
 		if (!(flags & FERRY_MMU_ZERO))
 			return final_error(uffd, -EEXIST);
 	}
-	err = protect(uffd, va, 1, UFFDIO_WRITEPROTECT_MODE_WP);
+	err = ferry_uffd_write_protect(uffd, va, 1, UFFDIO_WRITEPROTECT_MODE_WP);
 	if (err)
 		return (int)err;
 	err = uffd_lookup(mmu, va, 1, &flags);
@@ -385,12 +400,12 @@ static int uffd_enter_zero(struct ferry_mmu *mmu, ferry_va va)
 	if (flags & FERRY_MMU_ZERO)
 		return 0;
 	/* A write came between: the host put a frame there. Leave it writable. */
-	return protect(uffd, va, 1, UFFDIO_WRITEPROTECT_MODE_DONTWAKE) == -ESRCH ? -ESRCH : -ESTALE;
+	return ferry_uffd_write_protect(uffd, va, 1, UFFDIO_WRITEPROTECT_MODE_DONTWAKE) == -ESRCH ? -ESRCH : -ESTALE;
 }
 
 static int uffd_unprotect(struct ferry_mmu *mmu, ferry_va va, uint32_t pages)
 {
-	return protect(uffd_of(mmu), va, pages, UFFDIO_WRITEPROTECT_MODE_DONTWAKE);
+	return ferry_uffd_write_protect(uffd_of(mmu), va, pages, UFFDIO_WRITEPROTECT_MODE_DONTWAKE);
 }
 
 static void uffd_wake(struct ferry_mmu *mmu, ferry_va va, uint64_t pages)
@@ -531,6 +546,7 @@ static const struct ferry_mmu_ops uffd_ops = {
 	.enter = uffd_enter,
 	.enter_copy = uffd_enter_copy,
 	.remove = uffd_remove,
+	.access = uffd_access,
 	.enter_zero = uffd_enter_zero,
 	.unprotect = uffd_unprotect,
 	.wake = uffd_wake,

@@ -18,6 +18,7 @@
 #define FERRY_MMU_UFFD_H
 
 #include "mmu/mmu.h"
+#include "mmu/window.h"
 
 /* The arenas of one node. Slot s lies at small + s * 4096, or at huge + s * 4096. */
 struct ferry_arena {
@@ -40,6 +41,15 @@ struct ferry_uffd {
 	bool huge_used; /* (a) a 2 MiB frame was made: lookup() must tell whether it is whole */
 	struct ferry_arena *arena; /* (c) by node */
 	uint32_t node_count;       /* (c) */
+	/*
+	 * The first mapping of the program that ends above *start: sets both bounds.
+	 * => PROT_* bits, -ENOENT (none), -errno. NULL: pages leave plain mappings only. (c)
+	 */
+	int (*protection_at)(void *context, ferry_va *start, ferry_va *end);
+	void *context;               /* (c) */
+	struct ferry_window *window; /* (c) set if protection_at is */
+	uint32_t seen_changes;       /* (s) of the window, since seen_since_ns */
+	uint64_t seen_since_ns;      /* (s) */
 };
 
 /*

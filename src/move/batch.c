@@ -5,13 +5,16 @@
  * A page of a flight, and who makes each step:
  *
  *      gathered --out--> away --in--> entered        out(): entry MAPPED -> HELD busy
- *          |              |  '-event-> gone          in(): entry HELD busy -> MAPPED at the target
- *          '-> answered   '---home---> entered       home: entry HELD busy -> MAPPED at the source
+ *        | |              |  '-event-> gone          in(): entry HELD busy -> MAPPED at the target
+ *        | '-> answered   '---home---> entered       home: entry HELD busy -> MAPPED at the source
+ *        '---relabelled--------------> entered       entry MAPPED -> MAPPED at the target
  *
  *  - The target frame is the flight's from targets() on; the source frame is the entry's until
  * in().
  *  - The source slot keeps the content until the page is in, so going home is possible up to then.
  *  - A page that is gone (event) or has lost its place (-ENOENT, -EEXIST) gives both frames back.
+ *  - A page that nobody can access (PROT_NONE) cannot be taken out. Between nodes on the same silicon
+ *    it is relabelled: it stays in place, and its entry names a frame of the target node.
  *  - Pages of a split huge frame lie in huge slots and come in by copying; finish_split() gives
  *    back both huge slots as wholes.
  */
@@ -81,11 +84,13 @@ static uint32_t out_run(const struct ferry_mover *m, uint32_t r, uint32_t n)
 	return len;
 }
 
-/* Gives back the target of a page that was not taken out. */
+/* Gives back the target of a page that was not taken out. A relabelled one uses it. */
 static void drop_target(struct ferry_mover *m, const struct ferry_flight_page *page)
 {
 	uint32_t pages = unit_pages(page, false);
 
+	if (page->entered)
+		return;
 	put_frame(m, page->target, pages);
 	ferry_flight_tally(m->space, page->target.node, -(int64_t)pages);
 }
@@ -175,11 +180,58 @@ static void answer_busy(struct ferry_mover *m, const struct ferry_flight_page *p
 		put_off(m, page, FERRY_REASON_PINNED);
 }
 
-static void answer_protected(struct ferry_mover *m, const struct ferry_flight_page *page)
+static bool is_same_silicon(const struct ferry_mover *m, const struct ferry_flight_page *page)
+{
+	const struct ferry_node *nodes = ferry_machine_nodes(m->space->machine);
+
+	return nodes[page->source.node].real_node == nodes[page->target.node].real_node;
+}
+
+/* A small page in a mapping that allows no access at all: nobody can tell where it is. */
+static void relabel(struct ferry_mover *m, struct ferry_flight_page *page)
+{
+	struct ferry_run target = { .first = page->target, .pages = 1 };
+	struct ferry_run source = { .first = page->source, .pages = 1 };
+	struct ferry_pte *slot = ferry_mover_slot(m, page->va);
+
+	/* The slot of a page that is mapped is empty. */
+	ferry_frames_drop(m->space, target);
+	ferry_entry_set(m->space, slot,
+			ferry_pte_make(FERRY_PTE_MAPPED, page->target,
+				       (uint32_t)(slot->word & FERRY_PTE_AHEAD)));
+	ferry_flight_tally(m->space, page->target.node, -1);
+	ferry_frames_put(m->space, source, FERRY_CONTENT_NONE, true);
+	page->entered = true;
+	m->moved++;
+	ferry_count(&m->space->books->counters.moved_pages, 1);
+	answer(m, page, page->target.node, FERRY_REASON_MOVED);
+}
+
+/* => the page was dealt with. */
+static bool move_inaccessible(struct ferry_mover *m, struct ferry_flight_page *page)
+{
+	struct ferry_mmu *mmu = m->space->mmu;
+
+	if (mmu->ops->access(mmu, page->va) != 0 || !is_same_silicon(m, page))
+		return false;
+	if ((ferry_mover_look(m, page->va) & FERRY_MMU_PRESENT) == 0) {
+		answer_absent(m, page);
+	} else if (page->source.huge) {
+		ferry_entry_split(m->space, page->va);
+		put_off(m, page, FERRY_REASON_BUSY);
+	} else {
+		relabel(m, page);
+	}
+	return true;
+}
+
+static void answer_protected(struct ferry_mover *m, struct ferry_flight_page *page)
 {
 	const struct ferry_region *region = ferry_region_find(m->space->books, page->va);
 	bool locked = region != NULL && (region->flags & FERRY_REGION_LOCKED) != 0;
 
+	if (move_inaccessible(m, page))
+		return;
 	if (locked && m->options->seed)
 		answer(m, page, -EPERM, FERRY_REASON_LOCKED);
 	else
@@ -202,8 +254,7 @@ static void await_event(struct ferry_mover *m, const struct ferry_flight_page *p
 }
 
 /* => go on with the next page. */
-static bool out_failed(struct ferry_mover *m, const struct ferry_flight_page *page, int err,
-		       size_t *next)
+static bool out_failed(struct ferry_mover *m, struct ferry_flight_page *page, int err, size_t *next)
 {
 	struct ferry_run slot = { .first = page->slot, .pages = unit_pages(page, false) };
 
@@ -478,8 +529,8 @@ static void park(struct ferry_mover *m, uint32_t k)
 	struct ferry_pte *slot = ferry_mover_slot(m, page->va);
 
 	ferry_entry_set(m->space, slot, ferry_entry_with(*slot, 0, FERRY_PTE_BUSY));
-	page->entered = true;
 	drop_target(m, page);
+	page->entered = true;
 	m->space->mmu->ops->wake(m->space->mmu, page->va, 1);
 	answer(m, page, -EBUSY, FERRY_REASON_PROTECTION);
 }

@@ -157,6 +157,19 @@ static bool run_pass(struct ferry_mover *m)
 	return false;
 }
 
+/* The first page that cannot be reclaimed (one that may only be read) ends the call: then each page
+ * is tried by itself. What cannot be done shows in the next pass. */
+static int reclaim_run(struct ferry_mmu *mmu, ferry_va va, uint32_t pages)
+{
+	int err = mmu->ops->reclaim_exclusive(mmu, va, pages);
+
+	if (err == 0 || err == -ESRCH || pages == 1)
+		return err;
+	for (uint32_t i = 0; i < pages && err != -ESRCH; i++)
+		err = mmu->ops->reclaim_exclusive(mmu, va + (ferry_va)i * FERRY_PAGE_SIZE, 1);
+	return err;
+}
+
 /*
  * Pages that a forked child shared and that are mapped here only again are refused until they are
  * written to; so are pinned ones, for which this does nothing. => lock NOT held.
@@ -176,8 +189,7 @@ static void reclaim_exclusive(struct ferry_mover *m)
 		       first[n].reason == FERRY_REASON_PINNED &&
 		       first[n].va == first->va + (ferry_va)n * FERRY_PAGE_SIZE)
 			n++;
-		/* What it cannot do shows in the next pass. */
-		if (mmu->ops->reclaim_exclusive(mmu, first->va, (uint32_t)n) == -ESRCH)
+		if (reclaim_run(mmu, first->va, (uint32_t)n) == -ESRCH)
 			return;
 	}
 }

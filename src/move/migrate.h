@@ -29,7 +29,7 @@ enum ferry_reason {
 	FERRY_REASON_PINNED,      /* -EBUSY: pinned, or shared since a fork */
 	FERRY_REASON_BUSY,        /* -EBUSY: another mover had it */
 	FERRY_REASON_THREAD,      /* -EBUSY: holds a thread's control block or argument strings */
-	FERRY_REASON_PROTECTION,  /* -EBUSY: read-only, executable, PROT_NONE or key-protected */
+	FERRY_REASON_PROTECTION,  /* -EBUSY: guarded by a key, or not readable */
 	FERRY_REASON_LOCKED,      /* -EPERM (seed): mlocked */
 	FERRY_REASON_SHARED,      /* -EACCES: shared with another process */
 	FERRY_REASON_FULL,        /* -ENOMEM: target node full */

@@ -252,6 +252,19 @@ static int host_mapping_at(void *context, ferry_va va, ferry_va *start, ferry_va
 	return 0;
 }
 
+static int protection_at(void *context, ferry_va *start, ferry_va *end)
+{
+	const struct ferry_agent *agent = context;
+	struct ferry_mapping mapping;
+	int err = ferry_maps_next(agent->maps, *start, &mapping);
+
+	if (err)
+		return err;
+	*start = mapping.start;
+	*end = mapping.end;
+	return mapping.protection;
+}
+
 static int make_space(struct ferry_agent *agent)
 {
 	struct ferry_space_host host = {
@@ -479,6 +492,9 @@ int ferry_agent_setup(struct ferry_agent *agent, struct ferry_agent_start *start
 	if (agent->uffd.pagemap < 0 || agent->maps < 0)
 		return -EACCES;
 	agent->uffd.no_thp = host_makes_huge_pages();
+	agent->uffd.protection_at = protection_at;
+	agent->uffd.context = agent;
+	agent->uffd.window = &ferry_door.window;
 	start->what = "books";
 	err = make_books(agent);
 	if (err)

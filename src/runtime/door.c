@@ -101,7 +101,57 @@ void ferry_door_finish(struct ferry_request *request, int64_t result)
 	ferry_futex_wake(&request->state, 1);
 }
 
+/* --- windows -------------------------------------------------------------------------- */
+
+/* The agent is not there any more, or we are a child that it does not know: what it had opened is
+ * put right by whoever comes first. */
+static void close_left_window(void)
+{
+	struct ferry_window *window = &ferry_door.window;
+	uint32_t one = 1;
+
+	if (!__atomic_compare_exchange_n(&window->open, &one, 0, false, __ATOMIC_ACQ_REL,
+					 __ATOMIC_ACQUIRE))
+		return;
+	(void)ferry_sys3(SYS_mprotect, window->start, window->end - window->start,
+			 window->protection);
+	ferry_futex_wake(&window->open, INT32_MAX);
+}
+
+static void wait_for_window(void)
+{
+	struct ferry_window *window = &ferry_door.window;
+
+	while (__atomic_load_n(&window->open, __ATOMIC_SEQ_CST) != 0) {
+		if (ferry_sys0(SYS_getpid) != ferry_door.pid)
+			return;
+		ferry_futex_wait(&window->open, 1, LOOK_NS);
+		if (__atomic_load_n(&window->open, __ATOMIC_SEQ_CST) != 0 && agent_lost())
+			close_left_window();
+	}
+}
+
+bool ferry_door_begin_change(void)
+{
+	struct ferry_window *window = &ferry_door.window;
+
+	if (!ferry_door_is_open())
+		return false;
+	__atomic_fetch_add(&window->changing, 1, __ATOMIC_SEQ_CST);
+	__atomic_fetch_add(&window->changes, 1, __ATOMIC_SEQ_CST);
+	if (__builtin_expect(__atomic_load_n(&window->open, __ATOMIC_SEQ_CST) != 0, 0))
+		wait_for_window();
+	return true;
+}
+
+void ferry_door_end_change(bool begun)
+{
+	if (begun)
+		__atomic_fetch_sub(&ferry_door.window.changing, 1, __ATOMIC_SEQ_CST);
+}
+
 void ferry_door_reset(void)
 {
+	close_left_window();
 	memset(&ferry_door, 0, sizeof(ferry_door));
 }

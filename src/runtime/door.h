@@ -12,6 +12,7 @@
 #define FERRY_RUNTIME_DOOR_H
 
 #include "base/types.h"
+#include "mmu/window.h"
 #include "phys/machine.h"
 
 enum ferry_request_kind {
@@ -65,6 +66,7 @@ struct ferry_door {
 	uint32_t process;   /* slot in the machine's table */
 	const struct ferry_machine *machine;
 	struct ferry_books *books;
+	struct ferry_window window;
 	struct ferry_request slot[FERRY_DOOR_SLOTS];
 };
 
@@ -83,6 +85,13 @@ struct ferry_request *ferry_door_take(bool moves);
 void ferry_door_finish(struct ferry_request *request, int64_t result);
 /* A forked child begins with an empty, closed door. */
 void ferry_door_reset(void);
+
+/*
+ * Around a call that changes mappings: it does not run in a window of the agent (mmu/window.h).
+ * begin => what end is to be given. Nothing is locked; the thread may be stopped in between.
+ */
+bool ferry_door_begin_change(void);
+void ferry_door_end_change(bool begun);
 
 static inline bool ferry_door_is_open(void)
 {

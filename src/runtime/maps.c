@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/sys.h"
 
@@ -33,7 +34,6 @@ struct procmap_query {
 #define FERRY_PROCMAP_QUERY _IOWR('f', 17, struct procmap_query)
 
 enum {
-	MAP_WRITABLE = 1 << 1,
 	MAP_SHARED_FLAG = 1 << 3,
 	QUERY_COVERING_OR_NEXT = 1 << 4,
 	NAME_MAX_LEN = 64,
@@ -67,7 +67,8 @@ static int query(int fd, ferry_va va, struct ferry_mapping *mapping)
 		return (int)ret;
 	mapping->start = q.vma_start;
 	mapping->end = q.vma_end;
-	mapping->writable = (q.vma_flags & MAP_WRITABLE) != 0;
+	/* The kernel's bits are those of mmap(). */
+	mapping->protection = (int)(q.vma_flags & (PROT_READ | PROT_WRITE | PROT_EXEC));
 	mapping->anonymous = q.inode == 0 && q.dev_major == 0 && q.dev_minor == 0 &&
 			     !(q.vma_flags & MAP_SHARED_FLAG) && !is_kernels(name) &&
 			     name[0] != '/';
@@ -99,7 +100,9 @@ static void parse_line(const char *line, struct ferry_mapping *mapping)
 
 	p = parse_hex(p + 1, &mapping->end);
 	perms = p + 1;
-	mapping->writable = perms[1] == 'w';
+	mapping->protection = (perms[0] == 'r' ? PROT_READ : 0) |
+			      (perms[1] == 'w' ? PROT_WRITE : 0) |
+			      (perms[2] == 'x' ? PROT_EXEC : 0);
 	p = parse_hex(perms + 5, &offset);
 	p++;
 	while (*p && *p != ' ')

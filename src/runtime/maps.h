@@ -8,7 +8,7 @@
 struct ferry_mapping {
 	ferry_va start;
 	ferry_va end;
-	bool writable;
+	int protection; /* PROT_READ, PROT_WRITE, PROT_EXEC */
 	bool anonymous; /* private, backed by no file, not the kernel's own */
 };
 

@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <malloc.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -63,9 +64,11 @@ static long map(void *addr, size_t len, int prot, int flags, long fd, off_t offs
 	bool managed = is_private_anonymous(flags) && ferry_door_is_open();
 	/* Populating before the memory is ours would take frames that nobody counted. */
 	bool populate = managed && (flags & MAP_POPULATE) && !(flags & MAP_LOCKED);
+	bool change = (flags & MAP_FIXED) && ferry_door_begin_change();
 	long at = ferry_sys6(SYS_mmap, (long)addr, (long)len, prot,
 			     populate ? flags & ~MAP_POPULATE : flags, fd, offset);
 
+	ferry_door_end_change(change);
 	if (!managed || (at < 0 && at > -4096))
 		return at;
 	tell_mapped((ferry_va)at, len, flags & MAP_LOCKED ? FERRY_REGION_LOCKED : 0);
@@ -114,8 +117,48 @@ static void tell_discard(const void *addr, size_t len, bool unmap)
 
 FERRY_EXPORT int munmap(void *addr, size_t len)
 {
+	bool change = ferry_door_begin_change();
+	long ret;
+
 	tell_discard(addr, len, true);
-	return (int)set_errno(ferry_sys2(SYS_munmap, addr, len));
+	ret = ferry_sys2(SYS_munmap, addr, len);
+	ferry_door_end_change(change);
+	return (int)set_errno(ret);
+}
+
+/* A window of the agent would give its pages a protection for the moment: not that of its middle. */
+FERRY_EXPORT int mprotect(void *addr, size_t len, int prot)
+{
+	bool change = ferry_door_begin_change();
+	long ret = ferry_sys3(SYS_mprotect, addr, len, prot);
+
+	ferry_door_end_change(change);
+	return (int)set_errno(ret);
+}
+
+FERRY_EXPORT int pkey_mprotect(void *addr, size_t len, int prot, int key)
+{
+	bool change = ferry_door_begin_change();
+	long ret = ferry_sys4(SYS_pkey_mprotect, addr, len, prot, key);
+
+	ferry_door_end_change(change);
+	return (int)set_errno(ret);
+}
+
+FERRY_EXPORT void *mremap(void *addr, size_t old_len, size_t len, int flags, ...)
+{
+	bool change = ferry_door_begin_change();
+	va_list args;
+	void *target = NULL;
+	long ret;
+
+	va_start(args, flags);
+	if (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP))
+		target = va_arg(args, void *);
+	va_end(args);
+	ret = ferry_sys5(SYS_mremap, addr, old_len, len, flags, target);
+	ferry_door_end_change(change);
+	return (void *)set_errno(ret);
 }
 
 static long advise(void *addr, size_t len, int advice)

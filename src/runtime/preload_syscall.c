@@ -27,7 +27,8 @@ long move_pages(int pid, unsigned long count, void **pages, const int *nodes, in
 	 SEEN(SYS_setresuid, word) | SEEN(SYS_setresgid, word) | SEEN(SYS_capset, word) |      \
 	 SEEN(SYS_vmsplice, word) | SEEN(SYS_move_pages, word) | SEEN(SYS_sendto, word) |      \
 	 SEEN(SYS_sendmsg, word) | SEEN(SYS_sendmmsg, word) | SEEN(SYS_unshare, word) |        \
-	 SEEN(SYS_setns, word))
+	 SEEN(SYS_setns, word) | SEEN(SYS_mprotect, word) | SEEN(SYS_munmap, word) |           \
+	 SEEN(SYS_mremap, word))
 
 /* A bit for each number. */
 extern const uint64_t ferry_syscall_bits[NUMBERS / 64];
@@ -78,6 +79,12 @@ __attribute__((used)) long ferry_syscall_seen(int nr, long a, long b, long c, lo
 		return (long)mmap((void *)a, (size_t)b, (int)c, (int)d, (int)e, (off_t)f);
 	case SYS_madvise:
 		return madvise((void *)a, (size_t)b, (int)c);
+	case SYS_mprotect:
+		return mprotect((void *)a, (size_t)b, (int)c);
+	case SYS_munmap:
+		return munmap((void *)a, (size_t)b);
+	case SYS_mremap:
+		return (long)mremap((void *)a, (size_t)b, (size_t)c, (int)d, (void *)e);
 	case SYS_execve:
 		return execve((const char *)a, (char *const *)b, (char *const *)c);
 	case SYS_move_pages:

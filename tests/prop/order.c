@@ -13,7 +13,8 @@
  * A store and the test's own note of it are one step of the scheduler, so what a word must hold is
  * known exactly at every moment, but for pages whose mapping is being changed just then. Asserted:
  * no store is lost, no old or foreign value is read, a child has what the parent had, every parked
- * thread goes on, every status is written and true, and the books balance, during and after.
+ * thread goes on, every status is written and true, protections hold as the program last set them,
+ * and the books balance, during and after.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -244,25 +245,56 @@ static void shape_remap(uint32_t thread, uint32_t first, uint32_t end)
 	unclaim(to, to + pages);
 }
 
-/* While a page is not plainly writable, what is away must come home by copying. */
-static void shape_protection(uint32_t first, uint32_t end)
+/* Pages that are claimed are accessed exactly as their protection says, moved or not. */
+static void access_claimed(uint32_t thread, uint32_t page, uint32_t prot)
 {
+	uint64_t value = ++w.last_value;
+	enum ferry_soft_result loads = prot & FERRY_SOFT_READ ? FERRY_SOFT_DONE : FERRY_SOFT_SEGV;
+	enum ferry_soft_result stores = prot & FERRY_SOFT_WRITE ? FERRY_SOFT_DONE : FERRY_SOFT_SEGV;
+
+	if (!w.pages[page].mapped)
+		return;
+	CHECK(rig_store(&w.rig, thread, word_at(page, DEVICE), value) == stores);
+	if (stores == FERRY_SOFT_DONE)
+		w.pages[page].value[DEVICE] = value;
+	CHECK(rig_load(&w.rig, thread, word_at(page, DEVICE), &value) == loads);
+	CHECK(loads != FERRY_SOFT_DONE || is_right(&w.pages[page], DEVICE, value));
+}
+
+static void protect(uint32_t first, uint32_t end, uint32_t prot)
+{
+	if (pick(2))
+		rig_protect(&w.rig, first, end, prot);
+	else
+		ferry_soft_protect(&w.rig.soft, rig_va(&w.rig, first), rig_va(&w.rig, end), prot);
+}
+
+/* While a page is not plainly writable, it leaves in a window and comes in by copying. */
+static void shape_protection(uint32_t thread, uint32_t first, uint32_t end)
+{
+	static const uint32_t prots[] = { 0, FERRY_SOFT_READ, FERRY_SOFT_READ | FERRY_SOFT_EXEC,
+					  FERRY_SOFT_RWX, FERRY_SOFT_RW | FERRY_SOFT_KEYED };
 	ferry_va start = rig_va(&w.rig, first), stop = rig_va(&w.rig, end);
-	bool lock = pick(2) != 0;
+	uint32_t prot = prots[pick(FERRY_ARRAY_SIZE(prots))];
+	bool lock = pick(4) == 0;
 
 	if (!claim(first, end))
 		return;
-	ferry_sim_note("protect %u-%u", first, end);
+	ferry_sim_note("protect %u-%u: %u%s", first, end, prot, lock ? ", locked" : "");
 	if (lock)
 		ferry_soft_mlock(&w.rig.soft, start, stop, true);
-	else
-		ferry_soft_protect(&w.rig.soft, start, stop, FERRY_SOFT_READ);
-	for (uint32_t i = pick(40); i > 0; i--)
+	protect(first, end, prot);
+	for (uint32_t i = pick(100); i > 0; i--) {
+		if (pick(10) == 0)
+			access_claimed(thread, first + pick(end - first), prot);
 		ferry_sim_step(NULL);
+	}
 	if (lock)
 		ferry_soft_mlock(&w.rig.soft, start, stop, false);
-	else
-		ferry_soft_protect(&w.rig.soft, start, stop, FERRY_SOFT_RW);
+	protect(first, end, FERRY_SOFT_RW);
+	ferry_sim_note("protected %u-%u", first, end);
+	for (uint32_t i = pick(3); i > 0; i--)
+		access_claimed(thread, first + pick(end - first), FERRY_SOFT_RW);
 	unclaim(first, end);
 }
 
@@ -341,7 +373,7 @@ static void shape(void *context)
 			shape_remap(thread, first, end);
 			break;
 		case 4:
-			shape_protection(first, end);
+			shape_protection(thread, first, end);
 			break;
 		case 5:
 			shape_fork(thread);

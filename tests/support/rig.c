@@ -307,6 +307,20 @@ static int finish(struct rig *rig, uint32_t thread, int result)
 	return 0;
 }
 
+/* As the functions that the runtime stands in front of: not in the middle of a window. */
+static void announce(struct rig *rig)
+{
+	while (!ferry_soft_begin_change(&rig->soft))
+		ferry_os->yield();
+}
+
+void rig_protect(struct rig *rig, uint32_t first, uint32_t end, uint32_t prot)
+{
+	announce(rig);
+	ferry_soft_protect(&rig->soft, rig_va(rig, first), rig_va(rig, end), prot);
+	ferry_soft_end_change(&rig->soft);
+}
+
 void rig_unmap(struct rig *rig, uint32_t thread, uint32_t first, uint32_t end)
 {
 	int result = ferry_soft_unmap(&rig->soft, thread, rig_va(rig, first), rig_va(rig, end));
@@ -325,9 +339,14 @@ void rig_discard(struct rig *rig, uint32_t thread, uint32_t first, uint32_t end,
 
 int rig_remap(struct rig *rig, uint32_t thread, uint32_t from, uint32_t to, uint32_t pages)
 {
-	return finish(rig, thread,
-		      ferry_soft_remap(&rig->soft, thread, rig_va(rig, from), rig_va(rig, to),
-				       (uint64_t)pages * FERRY_PAGE_SIZE));
+	int result;
+
+	announce(rig);
+	result = finish(rig, thread,
+			ferry_soft_remap(&rig->soft, thread, rig_va(rig, from), rig_va(rig, to),
+					 (uint64_t)pages * FERRY_PAGE_SIZE));
+	ferry_soft_end_change(&rig->soft);
+	return result;
 }
 
 void rig_fork(struct rig *rig, uint32_t thread, struct ferry_soft_child *child)

@@ -76,6 +76,9 @@ enum ferry_soft_result rig_store(struct rig *rig, uint32_t thread, ferry_va va, 
 enum ferry_soft_result rig_load(struct rig *rig, uint32_t thread, ferry_va va, uint64_t *value);
 enum ferry_soft_result rig_pin(struct rig *rig, uint32_t thread, ferry_va va,
 			       struct ferry_soft_ref *pin);
+/* mprotect() as the runtime's; ferry_soft_protect() is the raw system call. */
+void rig_protect(struct rig *rig, uint32_t first, uint32_t end, uint32_t prot);
+/* munmap() as a raw system call. */
 void rig_unmap(struct rig *rig, uint32_t thread, uint32_t first, uint32_t end);
 void rig_discard(struct rig *rig, uint32_t thread, uint32_t first, uint32_t end, bool lazily);
 /* => 0, or the error of ferry_soft_remap(). */

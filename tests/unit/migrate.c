@@ -188,7 +188,152 @@ static void shared_no_more(void **state)
 	end();
 }
 
-static void read_only_and_locked(void **state)
+static const uint32_t readable[] = { FERRY_SOFT_READ, FERRY_SOFT_READ | FERRY_SOFT_EXEC,
+				     FERRY_SOFT_RWX };
+
+/* Pages leave mappings that can only be read in a window, and come in by copying. */
+static void other_protections(void **state)
+{
+	int32_t status[4];
+	uint8_t reasons[4];
+
+	(void)state;
+	for (uint32_t i = 0; i < FERRY_ARRAY_SIZE(readable); i++) {
+		bool writable = (readable[i] & FERRY_SOFT_WRITE) != 0;
+
+		begin();
+		for (uint32_t page = 1; page < 5; page++)
+			store(page, page + 10);
+		/* In the middle of a run of pages that are plain. */
+		rig_protect(&rig, 2, 4, readable[i]);
+		assert_int_equal(rig_move(&rig, 1, 4, 2, status, reasons), 2);
+		for (uint32_t page = 1; page < 5; page++) {
+			assert_int_equal(status[page - 1], 2);
+			assert_int_equal(rig_node(&rig, page), 2);
+			assert_int_equal(load(page), page + 10);
+		}
+		assert_true(rig.books->counters.moved_by_copy >= 2);
+		assert_int_equal(rig.check.mmu.ops->access(&rig.check.mmu, rig_va(&rig, 2)),
+				 (int)readable[i]);
+		assert_int_equal(rig_store(&rig, THREAD, rig_va(&rig, 3) + 8, 1),
+				 writable ? FERRY_SOFT_DONE : FERRY_SOFT_SEGV);
+		assert_int_equal(rig_check(&rig, true), 0);
+		end();
+	}
+}
+
+/* The steps of a window, counted by the simulated MMU; in one of them the program does something. */
+static uint32_t steps, do_at;
+static bool armed, undone;
+
+static void program_steps(void *context)
+{
+	uint64_t value = 0;
+
+	(void)context;
+	if (!armed || steps++ != do_at)
+		return;
+	/* Nothing is stored in a page that may only be read, and nothing else is refused. */
+	assert_int_not_equal(ferry_soft_store(&rig.soft, THREAD, rig_va(&rig, 1), 4711),
+			     FERRY_SOFT_DONE);
+	assert_int_not_equal(ferry_soft_load(&rig.soft, OTHER, rig_va(&rig, 2), &value),
+			     FERRY_SOFT_SEGV);
+	if (undone)
+		ferry_soft_protect(&rig.soft, rig_va(&rig, 1), rig_va(&rig, 3), FERRY_SOFT_RW);
+}
+
+/* => false: there was no such step. */
+static bool access_in_step(uint32_t step, bool undo)
+{
+	struct rig_options options = {
+		.nodes = 3, .capacity = { 100, 100, 100 }, .pages = 64, .step = program_steps,
+	};
+	bool reached;
+
+	armed = false;
+	begin_with(&options);
+	rig_map(&rig, 0, 32, 0);
+	store(1, 11);
+	store(2, 22);
+	assert_int_equal(rig_move(&rig, 1, 2, 1, NULL, NULL), 1);
+	rig_protect(&rig, 1, 3, FERRY_SOFT_READ);
+	steps = 0;
+	do_at = step;
+	undone = undo;
+	armed = true;
+	assert_int_equal(rig_move(&rig, 1, 2, 2, NULL, NULL), 2);
+	armed = false;
+	reached = steps > step;
+	while (rig_serve(&rig, FERRY_SOFT_EVENT | FERRY_SOFT_FAULT))
+		continue;
+	/* A store that was made to wait ends as the protection says; what the program set stays. */
+	assert_false(ferry_soft_waits(&rig.soft, THREAD) || ferry_soft_waits(&rig.soft, OTHER));
+	assert_int_equal(rig_store(&rig, THREAD, rig_va(&rig, 1), 4711),
+			 undo && reached ? FERRY_SOFT_DONE : FERRY_SOFT_SEGV);
+	assert_int_equal(load(1), 11);
+	assert_int_equal(load(2), 22);
+	assert_int_equal(rig_check(&rig, true), 0);
+	end();
+	return reached;
+}
+
+static void accesses_in_a_window(void **state)
+{
+	uint32_t step;
+
+	(void)state;
+	for (step = 0; access_in_step(step, false); step++)
+		continue;
+	assert_true(step > 10);
+	for (step = 0; access_in_step(step, true); step++)
+		continue;
+}
+
+/* Nobody can see where a page is that nobody can access: it stays, and counts for the other node. */
+static void no_access(void **state)
+{
+	uint8_t reason;
+
+	(void)state;
+	begin();
+	store(1, 11);
+	store(2, 22);
+	rig_protect(&rig, 1, 3, 0);
+	expect(1, 2, 2, FERRY_REASON_MOVED);
+	assert_int_equal(rig_node(&rig, 1), 2);
+	assert_int_equal(rig_check(&rig, true), 0);
+	/* Not where a node is more than a number. */
+	ferry_machine_nodes(rig.machine)[2].real_node = 1;
+	expect(2, 2, -EBUSY, FERRY_REASON_PROTECTION);
+	expect(2, 1, 1, FERRY_REASON_MOVED);
+	ferry_machine_nodes(rig.machine)[2].real_node = -1;
+	rig_protect(&rig, 1, 3, FERRY_SOFT_RW);
+	assert_int_equal(load(1), 11);
+	assert_int_equal(migrate(1, 0, &reason, &plain), 0);
+	assert_int_equal(load(1), 11);
+	assert_int_equal(load(2), 22);
+	assert_int_equal(rig_check(&rig, true), 0);
+	end();
+}
+
+static void huge_without_access(void **state)
+{
+	(void)state;
+	begin_huge();
+	for (uint32_t i = 0; i < FERRY_HUGE_PAGES; i++)
+		store(i, i + 1);
+	rig_protect(&rig, 0, FERRY_HUGE_PAGES, 0);
+	expect(7, 1, 1, FERRY_REASON_MOVED);
+	assert_int_equal(rig_node(&rig, 7), 1);
+	rig_protect(&rig, 0, FERRY_HUGE_PAGES, FERRY_SOFT_READ);
+	expect(8, 2, 2, FERRY_REASON_MOVED);
+	for (uint32_t i = 0; i < FERRY_HUGE_PAGES; i++)
+		assert_int_equal(load(i), i + 1);
+	assert_int_equal(rig_check(&rig, true), 0);
+	end();
+}
+
+static void keyed_and_locked(void **state)
 {
 	struct ferry_migrate_options seed = { .seed = true };
 	uint8_t reason;
@@ -196,7 +341,7 @@ static void read_only_and_locked(void **state)
 	(void)state;
 	begin();
 	store(1, 11);
-	ferry_soft_protect(&rig.soft, rig_va(&rig, 1), rig_va(&rig, 2), FERRY_SOFT_READ);
+	rig_protect(&rig, 1, 2, FERRY_SOFT_RW | FERRY_SOFT_KEYED);
 	expect(1, 2, -EBUSY, FERRY_REASON_PROTECTION);
 	ferry_soft_protect(&rig.soft, rig_va(&rig, 1), rig_va(&rig, 2), FERRY_SOFT_RW);
 	ferry_soft_mlock(&rig.soft, rig_va(&rig, 1), rig_va(&rig, 2), true);
@@ -727,7 +872,11 @@ int main(void)
 		cmocka_unit_test(pinned_until_it_is_not),
 		cmocka_unit_test(shared_since_a_fork),
 		cmocka_unit_test(shared_no_more),
-		cmocka_unit_test(read_only_and_locked),
+		cmocka_unit_test(other_protections),
+		cmocka_unit_test(accesses_in_a_window),
+		cmocka_unit_test(no_access),
+		cmocka_unit_test(huge_without_access),
+		cmocka_unit_test(keyed_and_locked),
 		cmocka_unit_test(pages_of_a_thread_stay),
 		cmocka_unit_test(a_full_target),
 		cmocka_unit_test(another_mover_has_it),

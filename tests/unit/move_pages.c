@@ -224,7 +224,8 @@ static void failures_are_counted(void **state)
 		for (uint32_t i = 0; i < 5; i++)
 			store(i);
 		assert_int_equal(rig_pin(&rig, THREAD, rig_va(&rig, 1), &pin), FERRY_SOFT_DONE);
-		ferry_soft_protect(&rig.soft, rig_va(&rig, 2), rig_va(&rig, 3), FERRY_SOFT_READ);
+		ferry_soft_protect(&rig.soft, rig_va(&rig, 2), rig_va(&rig, 3),
+				   FERRY_SOFT_RW | FERRY_SOFT_KEYED);
 		start(seed != 0);
 		for (uint32_t i = 0; i < 5; i++)
 			add(rig_va(&rig, i), 1);

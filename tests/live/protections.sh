@@ -1,0 +1,10 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Pages of read-only, executable and inaccessible mappings move, and nobody can tell but by pagemap.
+. "$(dirname "$0")/lib.sh" || exit 1
+
+FERRY_TEST_MANAGED=0 timeout 60 "$programs/protections" >"$work/bare" 2>&1 ||
+	fail "bare: $(tail -n 3 "$work/bare")"
+run --nodes 3x128M -- "$programs/protections"
+grep -v '^moved\|^asked' "$work/out"
+assert_own_moves 1000 50
