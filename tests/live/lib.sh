@@ -233,6 +233,14 @@ start_ferry() {
 	mover_pid=$!
 }
 
+# start_ferry_all NODE...: the same for every process of the program's machine in turn.
+start_ferry_all() {
+	rm -f "$work/moves" "$work/mover.bad" "$work/mover.stop"
+	touch "$work/moves"
+	python3 "$live/ferry_all.py" "$ferry" "$work" "$pid" "$@" 2>>"$work/mover.bad" &
+	mover_pid=$!
+}
+
 stop_ferry() {
 	touch "$work/mover.stop"
 	wait "$mover_pid" 2>/dev/null
