@@ -52,6 +52,9 @@ static struct {
 	uint64_t starved_until; /* switch at which another set is drawn */
 	bool starves;
 	bool trace;
+	ferry_sim_director *director; /* NULL: the seed decides */
+	void *director_context;
+	uint32_t last; /* who ran last */
 } sim;
 
 static uint64_t next_random(void)
@@ -86,7 +89,7 @@ void ferry_sim_step(void *context)
 	if (sim.current == OUTSIDE)
 		return;
 	sim.now_ns += 20 + ferry_sim_pick(200);
-	if (ferry_sim_pick(100) >= sim.stay_percent)
+	if (sim.director != NULL || ferry_sim_pick(100) >= sim.stay_percent)
 		give_up();
 }
 
@@ -124,7 +127,9 @@ static void sim_wake(uint32_t *word, int count)
 
 static uint64_t sim_now_ns(void)
 {
-	ferry_sim_step(NULL);
+	/* Nobody else can tell when the clock was read: no step where all orders are gone through. */
+	if (sim.director == NULL)
+		ferry_sim_step(NULL);
 	return sim.now_ns;
 }
 
@@ -136,8 +141,9 @@ static uint32_t sim_thread_id(void)
 
 static void sim_yield(void)
 {
-	FERRY_ASSERT(sim.current != OUTSIDE);
 	sim.now_ns += 500;
+	if (sim.current == OUTSIDE) /* before the run or after it: there is nobody else */
+		return;
 	self()->yielded = true;
 	give_up();
 }
@@ -197,6 +203,13 @@ void ferry_sim_begin(uint64_t seed)
 	sim.starves = ferry_sim_pick(2) != 0;
 	sim.trace = trace != NULL && trace[0] == '1';
 	ferry_os = &sim_os;
+}
+
+void ferry_sim_direct(ferry_sim_director *director, void *context)
+{
+	sim.director = director;
+	sim.director_context = context;
+	sim.last = 0;
 }
 
 static void run_body(void)
@@ -281,12 +294,34 @@ static void draw_starved(void)
 	sim.starved_until = sim.switches + 1 + ferry_sim_pick(400);
 }
 
+/* The same as a director decides. Who ran last comes first, then the others in turn. */
+static uint32_t ask_director(void)
+{
+	uint32_t able[FERRY_SIM_THREADS];
+	uint32_t count = 0;
+	bool last_yielded = sim.threads[sim.last].yielded;
+
+	sim.threads[sim.last].yielded = false;
+	for (uint32_t k = last_yielded ? 1 : 0; k < sim.count + last_yielded; k++) {
+		uint32_t i = (sim.last + k) % sim.count;
+
+		if (can_run(&sim.threads[i]))
+			able[count++] = i;
+	}
+	if (count == 0)
+		return OUTSIDE;
+	sim.last = able[count > 1 ? sim.director(sim.director_context, able, count) : 0];
+	return sim.last;
+}
+
 /* => a thread that can run, or OUTSIDE. Those that yielded or starve come last. */
 static uint32_t choose(void)
 {
 	uint32_t able[FERRY_SIM_THREADS], preferred[FERRY_SIM_THREADS];
 	uint32_t able_count = 0, preferred_count = 0;
 
+	if (sim.director != NULL)
+		return ask_director();
 	draw_starved();
 	for (uint32_t i = 0; i < sim.count; i++) {
 		struct thread *thread = &sim.threads[i];

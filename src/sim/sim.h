@@ -31,6 +31,13 @@ enum ferry_sim_end {
 /* Starts a simulation: this becomes the core's host. No thread runs yet. */
 void ferry_sim_begin(uint64_t seed);
 /*
+ * Decides instead of the seed who runs next, so that a test can go through all orders. able: the
+ * threads that can run, count > 1 of them, the one that ran last first unless it yielded. => index
+ * into able. To be set after ferry_sim_begin(); every step is then asked about.
+ */
+typedef uint32_t ferry_sim_director(void *context, const uint32_t *able, uint32_t count);
+void ferry_sim_direct(ferry_sim_director *director, void *context);
+/*
  * Adds a thread; may be called before ferry_sim_run() and from running threads. name: static. A
  * daemon (a fault handler) that waits does not keep the simulation going. => its number.
  */

@@ -5,6 +5,8 @@
 #include "cases.h"
 #include "host.h"
 
+#include <string.h>
+
 enum { THREADS = 5, ROUNDS = 40 };
 
 struct shared {
@@ -120,12 +122,65 @@ static void notices_lost_wakeups(void **state)
 	assert_int_equal(ferry_sim_finish(), 4096);
 }
 
+struct letters {
+	char text[8];
+	uint32_t length;
+	uint32_t asked;
+	uint32_t number; /* its bits are the choices */
+};
+
+static void write_letter(void *context)
+{
+	struct letters *letters = context;
+
+	for (uint32_t i = 0; i < 2; i++) {
+		ferry_sim_step(NULL);
+		letters->text[letters->length++] = (char)('0' + ferry_os->thread_id());
+	}
+}
+
+static uint32_t decide(void *context, const uint32_t *able, uint32_t count)
+{
+	struct letters *letters = context;
+
+	assert_int_equal(count, 2);
+	assert_int_not_equal(able[0], able[1]);
+	return letters->number >> letters->asked++ & 1;
+}
+
+/* Two threads of two letters: all six orders, each the same again. */
+static void is_directed(void **state)
+{
+	char seen[6][8];
+	uint32_t different = 0;
+
+	(void)state;
+	for (uint32_t number = 0; number < 512; number++) {
+		struct letters letters = { .number = number / 2 };
+		uint32_t i = 0;
+
+		ferry_sim_begin(number);
+		ferry_sim_direct(decide, &letters);
+		ferry_sim_spawn("first", write_letter, &letters, false);
+		ferry_sim_spawn("second", write_letter, &letters, false);
+		assert_int_equal(ferry_sim_run(1000), FERRY_SIM_DONE);
+		assert_int_equal(ferry_sim_finish(), 0);
+		while (i < different && strcmp(seen[i], letters.text) != 0)
+			i++;
+		assert_in_range(i, 0, 5);
+		if (i == different)
+			memcpy(seen[different++], letters.text, sizeof(letters.text));
+	}
+	assert_int_equal(different, 6);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(replays),
 		cmocka_unit_test(times_out),
 		cmocka_unit_test(notices_lost_wakeups),
+		cmocka_unit_test(is_directed),
 	};
 
 	test_host_init();
