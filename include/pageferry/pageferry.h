@@ -103,6 +103,22 @@ int ferry_move_range(pid_t pid, const void *start, size_t len_bytes, int node,
  */
 int ferry_query_range(pid_t pid, const void *start, size_t count, int *status);
 
+/*
+ * ferry_home - bring every page of a process home that is on its way between two nodes.
+ * For readers that the kernel lets see such a page as absent: ptrace(2), /proc/PID/mem, core files.
+ * When it returns each page has been in its place; moves that run go on. Returns 0 or -errno
+ * (-ESRCH, -EPERM).
+ */
+int ferry_home(pid_t pid);
+
+/*
+ * ferry_hold - the same, and no page goes away again until the hold ends.
+ * Returns a descriptor (close-on-exec): the hold lasts until its last duplicate is closed, be it by
+ * the caller's end. Moves in that process wait meanwhile, those that it asked for itself too; it
+ * runs on. Holds may overlap. Or -errno (-ESRCH, -EPERM, -EMFILE).
+ */
+int ferry_hold(pid_t pid);
+
 /* One node of a machine. */
 struct ferry_node_info {
 	int node;

@@ -12,7 +12,7 @@ enum ferry_cli_exit {
 	FERRY_CLI_USAGE = 2,
 	FERRY_CLI_NOT_FOUND = 3,  /* no such process or node */
 	FERRY_CLI_NO_RIGHT = 4,
-	FERRY_CLI_UNMANAGED = 5,  /* the process does not run on a pageferry machine */
+	FERRY_CLI_UNMANAGED = 5,  /* the process does not run on a machine, or the host cannot */
 	FERRY_CLI_FAILED = 6,     /* the other side went away, a file could not be read */
 };
 
@@ -45,5 +45,7 @@ int ferry_cli_move(int argc, char **argv);
 int ferry_cli_stat(int argc, char **argv);
 int ferry_cli_check(int argc, char **argv);
 int ferry_cli_dump(int argc, char **argv);
+int ferry_cli_doctor(int argc, char **argv);
+int ferry_cli_home(int argc, char **argv);
 
 #endif

@@ -62,6 +62,17 @@ const struct ferry_cli_command ferry_cli_commands[] = {
 	  ferry_cli_check },
 	{ "dump", "PID [--json]", "print the inner state of a process's engine",
 	  "  --json               machine-readable\n", ferry_cli_dump },
+	{ "home", "PID [--json] [-- COMMAND...]",
+	  "bring all pages of a process home, for debuggers and checkpointers",
+	  "  --json               machine-readable; not with a command\n"
+	  "\n"
+	  "With a command: runs it while no page can go away, and ends as it ends.\n",
+	  ferry_cli_home },
+	{ "doctor", "[--json]", "what works on this host, what does not, and what to change",
+	  "  --json               machine-readable\n"
+	  "\n"
+	  "Exit code 0: all works; 1: with limits; 5: programs cannot run on a machine here.\n",
+	  ferry_cli_doctor },
 	{ "help", "[COMMAND]", "open the manual page of a command", NULL, run_help },
 	{ NULL, NULL, NULL, NULL, NULL },
 };

@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 
 #include "base/size.h"
+#include "host/doctor.h"
 #include "runtime/launch.h"
 #include "runtime/spec.h"
 
@@ -212,7 +213,7 @@ int ferry_cli_run(int argc, char **argv)
 {
 	static struct asked asked;
 	struct ferry_launch launch = { .spec = &asked.spec };
-	char preload[PATH_MAX];
+	char preload[PATH_MAX], advice[FERRY_ADVICE_TEXT];
 	const char *disabled = getenv("PAGEFERRY_DISABLE");
 	int option, error = 0;
 
@@ -236,5 +237,7 @@ int ferry_cli_run(int argc, char **argv)
 	if (error != 0)
 		return error;
 	launch.preload = preload;
+	if (!ferry_doctor_may_run(advice))
+		return ferry_cli_fail(FERRY_EXIT_OWN, "%s (pageferry doctor tells more)", advice);
 	return ferry_launch_run(&launch);
 }

@@ -73,6 +73,7 @@ struct client {
 	struct ferry_agent *agent;
 	int channel;
 	bool may_move_all;
+	bool holds; /* the gate is closed for it */
 	uint64_t started_ns;
 	uint64_t told_ns;
 	uint64_t asked_pages;
@@ -291,13 +292,29 @@ static void serve_report(struct client *client, const struct ferry_msg *msg)
 	finish(client, &done);
 }
 
-static void serve_home(struct client *client)
+static uint64_t count_away(struct ferry_space *space)
 {
-	struct ferry_msg done = {.status = 0};
+	uint64_t pages;
 
-	done.status = ferry_space_close_gate(&client->agent->space);
-	if (!done.status)
-		ferry_space_open_gate(&client->agent->space);
+	ferry_lock_acquire(&space->lock);
+	pages = space->idle_held;
+	for (const struct ferry_flight *flight = space->flights; flight; flight = flight->next)
+		pages += flight->count;
+	ferry_lock_release(&space->lock);
+	return pages;
+}
+
+/* A gate once closed for a client is not closed for it again. */
+static void serve_home(struct client *client, const struct ferry_msg *msg)
+{
+	struct ferry_space *space = &client->agent->space;
+	struct ferry_msg done = {.a = count_away(space)};
+
+	if (!client->holds)
+		done.status = ferry_space_close_gate(space);
+	client->holds = client->holds || (msg->flags & FERRY_MSG_FLAG_HOLD);
+	if (!client->holds)
+		ferry_space_open_gate(space);
 	finish(client, &done);
 }
 
@@ -319,7 +336,7 @@ static void serve_request(struct client *client, const struct ferry_packet *pack
 		serve_report(client, &packet->msg);
 		break;
 	case FERRY_MSG_HOME:
-		serve_home(client);
+		serve_home(client, &packet->msg);
 		break;
 	default:
 		finish(client, &done);
@@ -336,6 +353,8 @@ static void client_run(void *arg)
 		for (uint32_t i = 0; i < packet.fd_count; i++)
 			ferry_sys1(SYS_close, packet.fds[i]);
 	}
+	if (client->holds)
+		ferry_space_open_gate(&client->agent->space);
 	ferry_sys1(SYS_close, client->channel);
 	ferry_zone_free(client, sizeof(*client));
 	ferry_thread_end();

@@ -12,6 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define NO_LIMIT (UINT64_C(1) << 62) /* version 1 of control groups has a number for it */
+
 uint64_t ferry_hostinfo_available_bytes(void)
 {
 	FILE *file = fopen("/proc/meminfo", "re");
@@ -36,7 +38,7 @@ static uint64_t read_limit(const char *path)
 
 	if (file == NULL)
 		return UINT64_MAX;
-	if (fscanf(file, "%llu", &limit) != 1)
+	if (fscanf(file, "%llu", &limit) != 1 || limit >= NO_LIMIT)
 		limit = UINT64_MAX;
 	(void)fclose(file);
 	return limit;
@@ -111,9 +113,17 @@ int ferry_hostinfo_open_userfaultfd(int *device)
 {
 	long result;
 
-	*device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
-	if (*device >= 0)
-		return 0;
+	/* Who may read it may use it. */
+	*device = open("/dev/userfaultfd", O_RDONLY | O_CLOEXEC);
+	if (*device >= 0) {
+		result = ferry_sys3(SYS_ioctl, *device, USERFAULTFD_IOC_NEW, O_CLOEXEC);
+		if (result >= 0) {
+			(void)close((int)result);
+			return 0;
+		}
+		(void)close(*device);
+		*device = -1;
+	}
 	result = ferry_sys1(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
 	if (result < 0)
 		return (int)result;

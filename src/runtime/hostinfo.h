@@ -14,7 +14,7 @@ uint32_t ferry_hostinfo_cpu_count(void);
 /* Whether the host has a memory node of that number. */
 bool ferry_hostinfo_has_node(int32_t real_node);
 /*
- * Opens /dev/userfaultfd. *device = -1 if that cannot be opened, but the system call serves faults
+ * Opens /dev/userfaultfd. *device = -1 if that cannot be used, but the system call serves faults
  * of the kernel too. => 0; -EPERM, -ENOSYS: there is no way.
  */
 FERRY_MUST_CHECK int ferry_hostinfo_open_userfaultfd(int *device);

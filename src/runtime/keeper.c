@@ -83,11 +83,8 @@ static int open_device(struct ferry_keeper *keeper)
 {
 	if (ferry_hostinfo_open_userfaultfd(&keeper->device_fd) == 0)
 		return 0;
-	(void)fprintf(stderr,
-		      "pageferry: userfaultfd is not usable here: as root, give this user "
-		      "/dev/userfaultfd (setfacl -m u:%u:rw /dev/userfaultfd) or "
-		      "sysctl vm.unprivileged_userfaultfd=1\n",
-		      getuid());
+	(void)fprintf(stderr, "pageferry: userfaultfd is not usable here: pageferry doctor tells "
+			      "what to change\n");
 	return EXIT_OWN;
 }
 

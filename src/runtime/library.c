@@ -220,6 +220,55 @@ PUBLIC int ferry_move_range(pid_t pid, const void *start, size_t len_bytes, int 
 	return result;
 }
 
+/* --- home -------------------------------------------------------------------------------- */
+
+/* => 0 with a client whose process has every page home, and keeps them there if hold. */
+static int bring_home(pid_t pid, bool hold, struct ferry_client *client)
+{
+	const struct ferry_msg msg = {
+		.version = FERRY_PROTO_VERSION,
+		.kind = FERRY_MSG_HOME,
+		.flags = hold ? FERRY_MSG_FLAG_HOLD : 0,
+	};
+	struct ferry_msg done = { .status = 0 };
+	int result = open_other(client, pid == 0 ? getpid() : pid, FERRY_CLIENT_ASK);
+
+	if (result != 0)
+		return result;
+	result = ferry_client_ask(client, &msg, -1, NULL, &done);
+	if (result == 0)
+		result = done.status;
+	if (result != 0)
+		ferry_client_close(client);
+	return result == -EPIPE ? -ESRCH : result;
+}
+
+PUBLIC int ferry_home(pid_t pid)
+{
+	struct ferry_client client;
+	int saved_errno = errno, result = bring_home(pid, false, &client);
+
+	if (result == 0)
+		ferry_client_close(&client);
+	errno = saved_errno;
+	return result;
+}
+
+PUBLIC int ferry_hold(pid_t pid)
+{
+	struct ferry_client client;
+	int saved_errno = errno, result = bring_home(pid, true, &client);
+
+	if (result == 0) {
+		/* The channel is the hold; it outlives the rest. */
+		result = client.channel;
+		client.channel = -1;
+		ferry_client_close(&client);
+	}
+	errno = saved_errno;
+	return result;
+}
+
 /* --- looking ----------------------------------------------------------------------------- */
 
 static int query_other(pid_t pid, const void *start, size_t count, int *status)

@@ -73,7 +73,8 @@ enum ferry_msg_kind {
 				 gate). Answers LINE per breach, DONE with a = breaches. */
 	FERRY_MSG_DUMP,       /* client -> agent. Answers LINEs, DONE. */
 	FERRY_MSG_HOME,       /* client -> agent. Bring every page home that is away. Answer
-				 DONE. */
+				 DONE, a = pages that were away. With FLAG_HOLD none goes away
+				 again before the channel is closed. */
 	FERRY_MSG_PROGRESS,   /* agent -> client. a = pages done, b = pages asked, c = ns since
 				 start */
 	FERRY_MSG_LINE,       /* agent -> client. text */
@@ -87,6 +88,7 @@ enum ferry_msg_flag {
 	FERRY_MSG_FLAG_HOST = 1 << 2,
 	FERRY_MSG_FLAG_STOPPED = 1 << 3, /* in DONE: the move was cancelled by the client */
 	FERRY_MSG_FLAG_LOOK = 1 << 4,    /* in ATTACH: the client will only read */
+	FERRY_MSG_FLAG_HOLD = 1 << 5,    /* in HOME: until the channel is closed */
 };
 
 struct ferry_msg {

@@ -17,9 +17,10 @@ struct ferry_rights {
 
 /*
  * Rights of thread tid of process pid over process target, by the rules of ptrace(2) for reading:
- * the effective ids equal all three ids of a target that is dumpable, or CAP_SYS_PTRACE in the
- * target's user namespace. => 0; -ESRCH (no such target); -EPERM (no such caller, or its
- * credentials cannot be read): then nothing is allowed.
+ * it is the caller's own process, or the effective ids equal all three ids of a target that is
+ * dumpable, or CAP_SYS_PTRACE in the target's user namespace.
+ * => 0; -ESRCH (no such target); -EPERM (no such caller, or its credentials cannot be read): then
+ *    nothing is allowed.
  */
 FERRY_MUST_CHECK int ferry_rights_get(int32_t pid, int32_t tid, int32_t target,
 				      struct ferry_rights *rights);

@@ -32,7 +32,7 @@ answer_json() {
 
 # Without any machine of ours.
 answer help
-for command in run ps maps move stat check dump; do
+for command in run ps maps move stat check dump home doctor; do
 	answer help "$command"
 	answer "$command" --help
 done
@@ -63,7 +63,7 @@ refuse 2 run --nodes 2x64M
 refuse 2 run --nodes
 
 # The pid of this script is a process, but not ours; the largest pid is none.
-for command in maps stat check dump; do
+for command in maps stat check dump home; do
 	refuse 2 "$command"
 	refuse 2 "$command" x
 	refuse 2 "$command" 12x
@@ -72,6 +72,9 @@ for command in maps stat check dump; do
 	refuse 3 "$command" 8388607
 	refuse 5 "$command" $$
 done
+refuse 2 home $$ --
+refuse 2 home $$ --json -- true
+refuse 2 doctor $$
 refuse 2 move
 refuse 2 move $$ --to 0
 refuse 2 move $$ --all
@@ -90,7 +93,7 @@ answer_json ps
 json "$pid in find('pid')" <"$work/stdout" >/dev/null || fail "ps does not show the program"
 answer ps
 grep -q "$pid" "$work/stdout" || fail "ps does not show the program"
-for command in maps stat check dump; do
+for command in maps stat check dump home; do
 	answer "$command" "$pid"
 	answer_json "$command" "$pid"
 done
