@@ -5,6 +5,7 @@
 #   make demo       the main job: sort runs while its pages are ferried
 #   make check      all tests; make check TESTS="unit live/redis" some of them
 #   make soak       the tests in their long forms
+#   make guest      the live tests on kernels 6.1 and 6.12 in qemu, with three real nodes
 #   make asan tsan  tests of the core under the sanitizers, over the soft MMU
 #   make lint       warnings, layers, sizes, symbols, man pages, clang-tidy
 #   make bench      the table of speeds
@@ -22,7 +23,7 @@ NINJA := ninja --quiet
 TSAN_PREFIX := $(shell [ "$$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 28)" -gt 28 ] && \
 	echo setarch -R)
 
-.PHONY: all products tests demo check soak asan tsan lint bench install uninstall clean
+.PHONY: all products tests demo check soak guest guest-tests asan tsan lint bench install uninstall clean
 
 all:
 	@tools/setup build
@@ -52,6 +53,22 @@ check: tests
 
 soak: tests
 	@FERRY_SOAK=1 tests/run --build $(BUILD) --check-build $(BUILD)-check $(TESTS)
+
+GUEST_KERNELS ?= 6.1 6.12
+GUEST_TESTS := $(or $(TESTS),diff live)
+
+guest:
+	@tools/setup guest
+	@$(MAKE) --no-print-directory guest-tests
+
+guest-tests:
+	@tools/configure $(BUILD) -Dprefix=$(PREFIX) -Dtests=enabled
+	@$(NINJA) -C $(BUILD)
+	@failed=0; for kernel in $(GUEST_KERNELS); do \
+		echo "kernel $$kernel"; \
+		tools/guest --kernel $$kernel --build $(BUILD) --timeout 7200 -- \
+			tests/run --guest --build $(BUILD) $(GUEST_TESTS) || failed=1; \
+	done; exit $$failed
 
 asan:
 	@tools/setup sanitize

@@ -99,9 +99,12 @@ struct pm_scan_arg {
 #endif
 
 #define FERRY_PAGEMAP_PRESENT (UINT64_C(1) << 63)
+#define FERRY_PAGEMAP_SWAP (UINT64_C(1) << 62)
 #define FERRY_PAGEMAP_FILE (UINT64_C(1) << 61)
 #define FERRY_PAGEMAP_WP (UINT64_C(1) << 57)
 #define FERRY_PAGEMAP_EXCLUSIVE (UINT64_C(1) << 56)
+
+#define FERRY_MPOL_MF_MOVE 2
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23

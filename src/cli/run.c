@@ -36,7 +36,7 @@ static const struct option options[] = {
 	{ "thp", required_argument, NULL, OPTION_THP },
 	{ "max-pause", required_argument, NULL, OPTION_PAUSE },
 	{ "contract", required_argument, NULL, OPTION_CONTRACT },
-	{ "copy-path", no_argument, NULL, OPTION_COPY },
+	{ "copy-path", optional_argument, NULL, OPTION_COPY },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
 };
@@ -130,6 +130,17 @@ static int take_pause(struct asked *asked, const char *text)
 	return 0;
 }
 
+static int take_copy_path(struct asked *asked, const char *text)
+{
+	if (text == NULL || strcmp(text, "in") == 0)
+		asked->spec.copy_path = FERRY_COPY_PATH_IN;
+	else if (strcmp(text, "both") == 0)
+		asked->spec.copy_path = FERRY_COPY_PATH_BOTH;
+	else
+		return ferry_cli_usage("run", "--copy-path is 'in' or 'both', not '%.100s'", text);
+	return 0;
+}
+
 static int take_option(struct asked *asked, int option, char **argv)
 {
 	switch (option) {
@@ -147,8 +158,7 @@ static int take_option(struct asked *asked, int option, char **argv)
 	case OPTION_CONTRACT:
 		return take_contract(asked, optarg);
 	case OPTION_COPY:
-		asked->spec.copy_path = true;
-		return 0;
+		return take_copy_path(asked, optarg);
 	default:
 		return ferry_cli_bad_option("run", option, argv);
 	}

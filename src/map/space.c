@@ -168,6 +168,11 @@ int ferry_space_close_gate(struct ferry_space *space)
 	for (;;) {
 		uint32_t flights = space->flight_count;
 
+		if (flights == 0 && space->mmu->ops->settle != NULL) {
+			ferry_lock_release(&space->lock);
+			space->mmu->ops->settle(space->mmu);
+			ferry_lock_acquire(&space->lock);
+		}
 		if (space->gone != 0) {
 			err = -ESRCH;
 			break;

@@ -99,6 +99,8 @@ struct ferry_space {
 	uint32_t gate;                        /* (s) > 0: no new page may be taken out (fork) */
 	uint32_t gone;                        /* (a) address space ended */
 	uint32_t tainted;                     /* (a) old frames must not be recycled */
+	uint32_t blind;                       /* (a) pages may be pinned where the host does not
+						 show it: none is moved */
 	uint32_t flight_count;                /* (s) batches in flight */
 	ferry_va doubt_start, doubt_end;      /* (s) pages may be there that no entry knows */
 	ferry_va round_start, round_end;      /* (s) the same, looked at in this round */

@@ -284,6 +284,15 @@ static int check_reclaim_exclusive(struct ferry_mmu *mmu, ferry_va va, uint32_t 
 	return check->below->ops->reclaim_exclusive(check->below, va, pages);
 }
 
+static void check_settle(struct ferry_mmu *mmu)
+{
+	struct ferry_mmu_check *check = check_of(mmu);
+
+	begin(check);
+	if (check->below->ops->settle != NULL)
+		check->below->ops->settle(check->below);
+}
+
 static int check_fill(struct ferry_mmu *mmu, struct ferry_frame frame, uint32_t pages,
 		      uint32_t *done)
 {
@@ -373,6 +382,7 @@ static const struct ferry_mmu_ops check_ops = {
 	.lookup = check_lookup,
 	.next_present = check_next_present,
 	.reclaim_exclusive = check_reclaim_exclusive,
+	.settle = check_settle,
 	.fill = check_fill,
 	.drop = check_drop,
 	.copy_frame = check_copy_frame,

@@ -161,6 +161,14 @@ static int inject_reclaim_exclusive(struct ferry_mmu *mmu, ferry_va va, uint32_t
 	return err;
 }
 
+static void inject_settle(struct ferry_mmu *mmu)
+{
+	struct ferry_mmu *below = inject_of(mmu)->below;
+
+	if (below->ops->settle != NULL)
+		below->ops->settle(below);
+}
+
 static int inject_fill(struct ferry_mmu *mmu, struct ferry_frame frame, uint32_t pages,
 		       uint32_t *done)
 {
@@ -244,6 +252,7 @@ static const struct ferry_mmu_ops inject_ops = {
 	.lookup = inject_lookup,
 	.next_present = inject_next_present,
 	.reclaim_exclusive = inject_reclaim_exclusive,
+	.settle = inject_settle,
 	.fill = inject_fill,
 	.drop = inject_drop,
 	.copy_frame = inject_copy_frame,

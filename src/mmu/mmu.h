@@ -61,7 +61,7 @@ enum ferry_mmu_access {
 };
 
 struct ferry_mmu_caps {
-	bool move;      /* enter() and remove() work; otherwise only enter_copy() */
+	bool move;      /* enter() works, and both ways are cheap; otherwise only enter_copy() */
 	bool zero_page; /* enter_zero() works and its page can be told by lookup() */
 	bool huge;      /* 2 MiB frames can be filled and moved whole */
 };
@@ -118,6 +118,13 @@ struct ferry_mmu_ops {
 	 * wait for a fault to be served. Any error means that the page is as it was. May be NULL.
 	 */
 	int (*reclaim_exclusive)(struct ferry_mmu *mmu, ferry_va va, uint32_t pages);
+
+	/*
+	 * Finishes what remove() and enter_copy() had to leave undone. Called WITHOUT the space
+	 * lock, and by no thread that serves faults, after either: it may have to wait for a fault
+	 * to be served. May be NULL.
+	 */
+	void (*settle)(struct ferry_mmu *mmu);
 
 	/* Puts zeroed pages into empty slots. => 0, -ENOMEM (host has none), -ESRCH. */
 	int (*fill)(struct ferry_mmu *mmu, struct ferry_frame frame, uint32_t pages,

@@ -10,7 +10,7 @@
  *  3. An error that says what is at an address is given only if no event waits. The kernel looks at
  *     the mapping before it looks, for the last time, for events: what it says of a mapping may
  *     already be news of an mremap that the books do not know.
- *  4. Nothing here takes a lock or waits.
+ *  4. Nothing here takes a lock or waits, but what mmu.h calls without the lock.
  */
 #include "mmu/uffd_parts.h"
 
@@ -21,6 +21,7 @@
 
 #include "base/os.h"
 #include "base/sys.h"
+#include "mmu/uffd_parts.h"
 
 enum {
 	READY_STEP = 8192, /* slots made accessible at a time: 32 MiB */
@@ -68,8 +69,8 @@ static int make_ready(struct ferry_uffd *uffd, struct ferry_frame frame, uint32_
 	return 0;
 }
 
-static int read_pagemap(const struct ferry_uffd *uffd, ferry_va va, uint64_t *entries,
-			uint32_t pages)
+int ferry_uffd_read_pagemap(const struct ferry_uffd *uffd, ferry_va va, uint64_t *entries,
+			    uint32_t pages)
 {
 	size_t want = (size_t)pages * sizeof(entries[0]);
 	size_t have = 0;
@@ -98,7 +99,8 @@ static uint32_t count_slots(const struct ferry_uffd *uffd, ferry_va slot, uint32
 	while (count < pages) {
 		uint32_t block = pages - count < LOOKUP_BLOCK ? pages - count : LOOKUP_BLOCK;
 
-		if (read_pagemap(uffd, slot + (ferry_va)count * FERRY_PAGE_SIZE, entries, block))
+		if (ferry_uffd_read_pagemap(uffd, slot + (ferry_va)count * FERRY_PAGE_SIZE, entries,
+					    block))
 			return count;
 		for (uint32_t i = 0; i < block; i++, count++)
 			if (((entries[i] & FERRY_PAGEMAP_PRESENT) != 0) != filled)
@@ -108,7 +110,7 @@ static uint32_t count_slots(const struct ferry_uffd *uffd, ferry_va slot, uint32
 }
 
 /* Does an event wait to be read? Asked by a call that does nothing: its range is not registered. */
-static bool is_event_waiting(const struct ferry_uffd *uffd)
+bool ferry_uffd_is_event_waiting(const struct ferry_uffd *uffd)
 {
 	struct uffdio_writeprotect wp = {
 		.range = {.start = uffd->sink, .len = FERRY_PAGE_SIZE},
@@ -119,11 +121,11 @@ static bool is_event_waiting(const struct ferry_uffd *uffd)
 }
 
 /* Invariant 3. */
-static int final_error(const struct ferry_uffd *uffd, int err)
+int ferry_uffd_final_error(const struct ferry_uffd *uffd, int err)
 {
 	bool about_mapping = err == -ENOENT || err == -EEXIST || err == -EINVAL;
 
-	return about_mapping && is_event_waiting(uffd) ? -EAGAIN : err;
+	return about_mapping && ferry_uffd_is_event_waiting(uffd) ? -EAGAIN : err;
 }
 
 /* One MOVE call and its truth. => 0 or -errno; *done = pages that went. */
@@ -153,11 +155,6 @@ static int move_once(const struct ferry_uffd *uffd, const struct ferry_uffd_move
  * none; neighbours in the books may be two mappings (a heap that grew). So a refused range is
  * halved until its first page is refused alone.
  */
-static bool is_range_error(int err)
-{
-	return err == -EINVAL || err == -ENOENT;
-}
-
 int ferry_uffd_move_range(struct ferry_uffd *uffd, struct ferry_uffd_move r, uint32_t pages,
 			  uint32_t *done)
 {
@@ -177,7 +174,7 @@ int ferry_uffd_move_range(struct ferry_uffd *uffd, struct ferry_uffd_move r, uin
 			tries = -1;
 			if (piece > pages - *done)
 				piece = pages - *done;
-		} else if (is_range_error(err) && piece > 1) {
+		} else if (ferry_uffd_is_range_error(err) && piece > 1) {
 			tries = -1;
 			piece /= 2;
 		} else if (err != -EAGAIN && !(err == -EEXIST && r.out)) {
@@ -195,7 +192,7 @@ static int uffd_enter(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame fra
 	ferry_va slot = ferry_uffd_slot(uffd, frame);
 	struct ferry_uffd_move move = { uffd->program, va, slot, slot, false, frame.huge != 0 };
 
-	return final_error(uffd, ferry_uffd_move_range(uffd, move, pages, done));
+	return ferry_uffd_final_error(uffd, ferry_uffd_move_range(uffd, move, pages, done));
 }
 
 static int uffd_remove(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame frame,
@@ -207,6 +204,8 @@ static int uffd_remove(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame fr
 	int err = make_ready(uffd, frame, pages);
 
 	*done = 0;
+	if (uffd->evicts && !err)
+		return ferry_uffd_evict(uffd, va, slot, pages, done);
 	while (!err && *done < pages) {
 		uint32_t went;
 
@@ -219,7 +218,7 @@ static int uffd_remove(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame fr
 						pages - *done, &went);
 		*done += went;
 	}
-	return final_error(uffd, err);
+	return ferry_uffd_final_error(uffd, err);
 }
 
 static int uffd_access(struct ferry_mmu *mmu, ferry_va va)
@@ -236,6 +235,14 @@ static int uffd_access(struct ferry_mmu *mmu, ferry_va va)
 	access |= protection & PROT_WRITE ? FERRY_MMU_WRITE : 0;
 	access |= protection & PROT_EXEC ? FERRY_MMU_EXECUTE : 0;
 	return access;
+}
+
+static int copy_failed(struct ferry_uffd *uffd, ferry_va va, int err)
+{
+	/* A page that the program moved here while it was on its way out may be droppable. */
+	if (err == -EEXIST && uffd->evicts)
+		ferry_uffd_note_lazy(uffd, va, 1);
+	return ferry_uffd_final_error(uffd, err);
 }
 
 static int uffd_enter_copy(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame frame,
@@ -258,10 +265,10 @@ static int uffd_enter_copy(struct ferry_mmu *mmu, ferry_va va, struct ferry_fram
 
 		if (copy.copy > 0)
 			*done += (uint32_t)((uint64_t)copy.copy / FERRY_PAGE_SIZE);
-		else if (is_range_error((int)ret) && piece > 1)
+		else if (ferry_uffd_is_range_error((int)ret) && piece > 1)
 			piece /= 2;
 		else if (ret < 0)
-			return final_error(uffd, (int)ret);
+			return copy_failed(uffd, va + offset, (int)ret);
 		if (piece > pages - *done)
 			piece = pages - *done;
 	}
@@ -276,6 +283,16 @@ int ferry_uffd_write_protect(struct ferry_uffd *uffd, ferry_va va, uint64_t page
 	};
 
 	return (int)ferry_sys3(SYS_ioctl, uffd->program, UFFDIO_WRITEPROTECT, &wp);
+}
+
+/* Does the page map alone say that the zero page is there? What we write-protect for longer than a
+ * call is the process's own or the zero page, which is counted for nobody. */
+static bool looks_zero(const struct ferry_uffd *uffd, uint8_t flags)
+{
+	const uint8_t known = FERRY_MMU_PRESENT | FERRY_MMU_EXCLUSIVE | FERRY_MMU_FILE |
+			      FERRY_MMU_WP;
+
+	return !uffd->scans && (flags & known) == (FERRY_MMU_PRESENT | FERRY_MMU_WP);
 }
 
 /* What only PAGEMAP_SCAN tells: zero pages, and parts of 2 MiB pages. */
@@ -322,7 +339,8 @@ static int uffd_lookup(struct ferry_mmu *mmu, ferry_va va, uint32_t pages, uint8
 
 	for (uint32_t at = 0; at < pages; at += LOOKUP_BLOCK) {
 		uint32_t block = pages - at < LOOKUP_BLOCK ? pages - at : LOOKUP_BLOCK;
-		int err = read_pagemap(uffd, va + (ferry_va)at * FERRY_PAGE_SIZE, entries, block);
+		int err = ferry_uffd_read_pagemap(uffd, va + (ferry_va)at * FERRY_PAGE_SIZE,
+						  entries, block);
 
 		if (err)
 			return err;
@@ -339,10 +357,12 @@ static int uffd_lookup(struct ferry_mmu *mmu, ferry_va va, uint32_t pages, uint8
 				if (!(f & (FERRY_MMU_EXCLUSIVE | FERRY_MMU_FILE)) || huge_used)
 					special = true;
 			}
+			if (looks_zero(uffd, (uint8_t)f))
+				f |= FERRY_MMU_ZERO;
 			flags[at + i] = (uint8_t)f;
 		}
 	}
-	return special && mmu->caps.zero_page ? mark_special(uffd, va, pages, flags) : 0;
+	return special && uffd->scans ? mark_special(uffd, va, pages, flags) : 0;
 }
 
 static ferry_va uffd_next_present(struct ferry_mmu *mmu, ferry_va start, ferry_va end)
@@ -360,7 +380,7 @@ static ferry_va uffd_next_present(struct ferry_mmu *mmu, ferry_va start, ferry_v
 	};
 	long n;
 
-	if (!mmu->caps.zero_page) /* no PAGEMAP_SCAN on this host */
+	if (!uffd_of(mmu)->scans)
 		return start;
 	n = ferry_sys3(SYS_ioctl, uffd_of(mmu)->pagemap, PAGEMAP_SCAN, &scan);
 	if (n < 0)
@@ -382,14 +402,14 @@ static int uffd_enter_zero(struct ferry_mmu *mmu, ferry_va va)
 		return -EINVAL;
 	err = ferry_sys3(SYS_ioctl, uffd->program, UFFDIO_ZEROPAGE, &zero);
 	if (err && err != -EEXIST)
-		return final_error(uffd, (int)err);
+		return ferry_uffd_final_error(uffd, (int)err);
 	if (err == -EEXIST) {
 		/* An earlier try may have got this far and met an event before it could protect. */
 		err = uffd_lookup(mmu, va, 1, &flags);
 		if (err)
 			return (int)err;
 		if (!(flags & FERRY_MMU_ZERO))
-			return final_error(uffd, -EEXIST);
+			return ferry_uffd_final_error(uffd, -EEXIST);
 	}
 	err = ferry_uffd_write_protect(uffd, va, 1, UFFDIO_WRITEPROTECT_MODE_WP);
 	if (err)
@@ -400,7 +420,8 @@ static int uffd_enter_zero(struct ferry_mmu *mmu, ferry_va va)
 	if (flags & FERRY_MMU_ZERO)
 		return 0;
 	/* A write came between: the host put a frame there. Leave it writable. */
-	return ferry_uffd_write_protect(uffd, va, 1, UFFDIO_WRITEPROTECT_MODE_DONTWAKE) == -ESRCH ? -ESRCH : -ESTALE;
+	err = ferry_uffd_write_protect(uffd, va, 1, UFFDIO_WRITEPROTECT_MODE_DONTWAKE);
+	return err == -ESRCH ? -ESRCH : -ESTALE;
 }
 
 static int uffd_unprotect(struct ferry_mmu *mmu, ferry_va va, uint32_t pages)
@@ -415,11 +436,20 @@ static void uffd_wake(struct ferry_mmu *mmu, ferry_va va, uint64_t pages)
 	(void)ferry_sys3(SYS_ioctl, uffd_of(mmu)->program, UFFDIO_WAKE, &range);
 }
 
+static void uffd_settle(struct ferry_mmu *mmu)
+{
+	ferry_uffd_settle(uffd_of(mmu));
+}
+
 static int uffd_reclaim_exclusive(struct ferry_mmu *mmu, ferry_va va, uint32_t pages)
 {
 	long ret;
 
-	(void)mmu;
+	/* A page that was touched lately is referred to by a list of the CPU that served the touch:
+	 * a call that moves no page empties these lists, on all CPUs. */
+	if (uffd_of(mmu)->evicts)
+		(void)ferry_sys6(SYS_move_pages, 0, 0, (long)&ret, (long)&ret, (long)&ret,
+				 FERRY_MPOL_MF_MOVE);
 	/* A write fault on each page that the kernel holds for shared: it finds no other user and
 	 * keeps the page. Unlike a write of ours it cannot crash on a mapping that is gone. */
 	do
@@ -485,6 +515,11 @@ static void uffd_drop(struct ferry_mmu *mmu, struct ferry_frame frame, uint32_t 
 	struct ferry_uffd *uffd = uffd_of(mmu);
 	ferry_va slot = ferry_uffd_slot(uffd, frame);
 
+	if (uffd->evicts) { /* no event comes of it there */
+		(void)ferry_sys3(SYS_madvise, slot, (uint64_t)pages * FERRY_PAGE_SIZE,
+				 MADV_DONTNEED);
+		return;
+	}
 	while (pages > 0) {
 		bool huge = frame.huge && pages >= FERRY_HUGE_PAGES &&
 			    ferry_huge_down(slot) == slot;
@@ -553,6 +588,7 @@ static const struct ferry_mmu_ops uffd_ops = {
 	.lookup = uffd_lookup,
 	.next_present = uffd_next_present,
 	.reclaim_exclusive = uffd_reclaim_exclusive,
+	.settle = uffd_settle,
 	.fill = uffd_fill,
 	.drop = uffd_drop,
 	.copy_frame = uffd_copy_frame,
@@ -568,7 +604,9 @@ static int register_arena(const struct ferry_uffd *uffd, ferry_va start, uint64_
 		.mode = UFFDIO_REGISTER_MODE_WP,
 	};
 
-	return slots ? (int)ferry_sys3(SYS_ioctl, uffd->program, UFFDIO_REGISTER, &reg) : 0;
+	if (slots == 0 || uffd->evicts)
+		return 0;
+	return (int)ferry_sys3(SYS_ioctl, uffd->program, UFFDIO_REGISTER, &reg);
 }
 
 static int make_sink(struct ferry_uffd *uffd)
@@ -584,6 +622,8 @@ static int make_sink(struct ferry_uffd *uffd)
 		return -ENOMEM;
 	uffd->sink = sink;
 	(void)ferry_sys3(SYS_madvise, sink, reg.range.len, MADV_DONTNEED);
+	if (uffd->evicts)
+		return 0;
 	return (int)ferry_sys3(SYS_ioctl, uffd->drain, UFFDIO_REGISTER, &reg);
 }
 
@@ -625,11 +665,12 @@ int ferry_uffd_init(struct ferry_uffd *uffd)
 					 MADV_HUGEPAGE);
 		}
 	}
+	uffd->scans = !uffd->evicts && can_scan(uffd);
 	uffd->mmu.ops = &uffd_ops;
 	uffd->mmu.caps = (struct ferry_mmu_caps){
-		.move = true,
-		.zero_page = can_scan(uffd),
-		.huge = true,
+		.move = !uffd->evicts,
+		.zero_page = uffd->scans || uffd->evicts,
+		.huge = !uffd->evicts,
 	};
 	return 0;
 }

@@ -13,12 +13,17 @@
  * A discard in an arena would be an event, too, which nobody reads while the discarding thread
  * holds the space lock. So pages are thrown away in two steps: by UFFDIO_MOVE on `drain`, which has
  * no events, into a small sink, and from there.
+ *
+ * Hosts without UFFDIO_MOVE (`evicts`): pages come in by UFFDIO_COPY and go out as uffd_evict.c
+ * says; arenas are registered nowhere, and discards are no events.
  */
 #ifndef FERRY_MMU_UFFD_H
 #define FERRY_MMU_UFFD_H
 
 #include "mmu/mmu.h"
 #include "mmu/window.h"
+
+enum { FERRY_LAZY_MAX = 64 };
 
 /* The arenas of one node. Slot s lies at small + s * 4096, or at huge + s * 4096. */
 struct ferry_arena {
@@ -37,8 +42,13 @@ struct ferry_uffd {
 			  The second half is for 2 MiB pages, which arrive whole only where there
 			  never were small ones */
 	int pagemap;  /* (c) /proc/self/pagemap */
+	int memory;   /* (c) /proc/self/mem, -1 unless evicts */
+	bool evicts;  /* (c) no UFFDIO_MOVE here, or it is not to be used */
+	bool scans;   /* (c) the host has PAGEMAP_SCAN, and it is used */
 	bool no_thp;  /* (c) the host makes huge pages unasked: 4 KiB regions must refuse them */
 	bool huge_used; /* (a) a 2 MiB frame was made: lookup() must tell whether it is whole */
+	uint64_t lazy[FERRY_LAZY_MAX]; /* (a) ranges for settle(): address | pages, 0: none */
+	uint32_t lazy_count;           /* (a) */
 	struct ferry_arena *arena; /* (c) by node */
 	uint32_t node_count;       /* (c) */
 	/*
@@ -53,8 +63,8 @@ struct ferry_uffd {
 };
 
 /*
- * Registers arenas and sink (fields program, drain, pagemap, arena, node_count set by
- * the caller) and finds out what the host can do. => 0, -errno.
+ * Registers arenas and sink (fields program, drain, pagemap, memory, evicts, arena, node_count set
+ * by the caller) and finds out what the host can do. => 0, -errno.
  */
 FERRY_MUST_CHECK int ferry_uffd_init(struct ferry_uffd *uffd);
 /* => the address of a slot. */

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* uffd_parts.h - what uffd.c and uffd_window.c share; nobody else includes it. */
+/* uffd_parts.h - what the uffd*.c share; nobody else includes it. */
 #ifndef FERRY_MMU_UFFD_PARTS_H
 #define FERRY_MMU_UFFD_PARTS_H
+
+#include <errno.h>
 
 #include "mmu/uffd.h"
 
@@ -38,5 +40,27 @@ int ferry_uffd_write_protect(struct ferry_uffd *uffd, ferry_va va, uint64_t page
  */
 FERRY_MUST_CHECK int ferry_uffd_move_by_window(struct ferry_uffd *uffd, struct ferry_uffd_move move,
 					       uint32_t pages, uint32_t *done);
+
+/* => 0, -ESRCH (nothing to be read: the address space is gone), -errno. */
+FERRY_MUST_CHECK int ferry_uffd_read_pagemap(const struct ferry_uffd *uffd, ferry_va va,
+					     uint64_t *entries, uint32_t pages);
+/* Does an event wait to be read? */
+bool ferry_uffd_is_event_waiting(const struct ferry_uffd *uffd);
+/* What the host says of a mapping counts only if no event waits: => err, or -EAGAIN. */
+int ferry_uffd_final_error(const struct ferry_uffd *uffd, int err);
+
+/* The error of a range that spans two mappings, or has none. */
+static inline bool ferry_uffd_is_range_error(int err)
+{
+	return err == -EINVAL || err == -ENOENT;
+}
+
+/* uffd_evict.c: as mmu->remove, for small pages; the slots are accessible. */
+FERRY_MUST_CHECK int ferry_uffd_evict(struct ferry_uffd *uffd, ferry_va va, ferry_va slot,
+				      uint32_t pages, uint32_t *done);
+/* A page at va may be one that the host would drop: settle() sees to it. */
+void ferry_uffd_note_lazy(struct ferry_uffd *uffd, ferry_va va, uint32_t pages);
+/* As mmu->settle. */
+void ferry_uffd_settle(struct ferry_uffd *uffd);
 
 #endif

@@ -200,6 +200,10 @@ static enum verdict judge_resident(struct ferry_mover *m, size_t index, struct f
 		ferry_mover_settle(m, index, -EBUSY, FERRY_REASON_THREAD);
 		return ANSWERED;
 	}
+	if (__atomic_load_n(&m->space->blind, __ATOMIC_ACQUIRE) != 0) {
+		ferry_mover_settle(m, index, -EBUSY, FERRY_REASON_UNSEEN);
+		return ANSWERED;
+	}
 	if (ferry_pte_has(*slot, FERRY_PTE_COW) && !judge_shared(m, index, slot))
 		return ANSWERED;
 	if (ferry_pte_has(*slot, FERRY_PTE_NO_SLOT) && ferry_entry_number(m->space, slot) != 0) {

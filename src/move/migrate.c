@@ -35,6 +35,7 @@ static const char *const reason_texts[FERRY_REASON_COUNT] = {
 	[FERRY_REASON_FULL] = "target full",
 	[FERRY_REASON_VANISHED] = "vanished during the move",
 	[FERRY_REASON_UNMANAGED] = "not managed",
+	[FERRY_REASON_UNSEEN] = "pins not visible on this kernel",
 };
 
 const char *ferry_reason_text(enum ferry_reason reason)
@@ -127,6 +128,9 @@ static void run_batch(struct ferry_mover *m, size_t *next)
 		ferry_lock_release(&space->lock);
 		adapt(m);
 	}
+	/* Nothing of ours is away now. */
+	if (space->mmu->ops->settle != NULL)
+		space->mmu->ops->settle(space->mmu);
 	if (m->events)
 		read_events(m);
 }

@@ -35,6 +35,7 @@ enum ferry_reason {
 	FERRY_REASON_FULL,        /* -ENOMEM: target node full */
 	FERRY_REASON_VANISHED,    /* -ENOENT: discarded or unmapped during the move */
 	FERRY_REASON_UNMANAGED,   /* -EBUSY: not memory that pageferry manages */
+	FERRY_REASON_UNSEEN,      /* -EBUSY: this host does not show whether the page is pinned */
 	FERRY_REASON_COUNT
 };
 

@@ -33,6 +33,13 @@ struct ferry_policy {
 
 enum ferry_thp { FERRY_THP_MADVISE = 0, FERRY_THP_ALWAYS, FERRY_THP_NEVER };
 
+/* Where UFFDIO_MOVE is left alone though the host has it: for tests. */
+enum ferry_copy_path {
+	FERRY_COPY_PATH_NO = 0,
+	FERRY_COPY_PATH_IN,   /* pages come in by UFFDIO_COPY */
+	FERRY_COPY_PATH_BOTH, /* and they go out as on hosts without UFFDIO_MOVE */
+};
+
 enum ferry_contract {
 	FERRY_CONTRACT_BY_DOOR = 0,
 	FERRY_CONTRACT_SEED_ALL,
@@ -72,7 +79,7 @@ struct ferry_machine {
 	int32_t keeper_pid;   /* (c) */
 	uint32_t contract;    /* (c) enum ferry_contract */
 	uint32_t thp;         /* (c) enum ferry_thp */
-	uint32_t copy_path;   /* (c) 1: UFFDIO_COPY is used to bring pages in (for tests) */
+	uint32_t copy_path;   /* (c) enum ferry_copy_path */
 	uint64_t stall_budget_ns; /* (c) default of a batch: 1 ms */
 	struct ferry_policy policy; /* (c) */
 	uint64_t nodes_offset;      /* (c) struct ferry_node[node_count] */

@@ -94,6 +94,11 @@ void ferry_house_run(void *agent);
 void ferry_house_ring(struct ferry_agent *agent);
 /* Takes memory under management that was mapped without our knowledge. No lock held. */
 void ferry_house_scan(struct ferry_agent *agent);
+/* From here on no page of the program is moved, if pages leave by eviction: the program has an
+ * io_uring, whose buffers' pins end without a trace that reclaim would see. */
+void ferry_house_go_blind(struct ferry_agent *agent);
+/* Does so if the program has mapped the rings of one. */
+void ferry_house_look_for_rings(struct ferry_agent *agent);
 /* Takes the anonymous mapping around va under management if it is new. => 0, -ENOENT, -errno. */
 FERRY_MUST_CHECK int ferry_house_adopt_at(struct ferry_agent *agent, ferry_va va);
 /* adopts the parts of [start, end) that no region covers. No lock held. */

@@ -87,26 +87,38 @@ static int negotiate(int fd, uint64_t features)
 	return (int)ferry_sys3(SYS_ioctl, fd, UFFDIO_API, &api);
 }
 
+/*
+ * Where pages leave by eviction, discards are no events: a discard by an agent would be one, too,
+ * which it had to read for itself. The program's discards close the gate instead.
+ */
+static uint64_t features_of(const struct ferry_agent *agent)
+{
+	return agent->uffd.evicts ? PROGRAM_FEATURES & ~(uint64_t)UFFD_FEATURE_EVENT_REMOVE
+				  : PROGRAM_FEATURES | UFFD_FEATURE_MOVE;
+}
+
 /* Fork events need a right that the program may not have; the keeper may. */
 static int negotiate_program(struct ferry_agent *agent, int fd)
 {
-	struct ferry_msg msg = {
-		.version = FERRY_PROTO_VERSION,
-		.kind = FERRY_MSG_API,
-		.a = PROGRAM_FEATURES | UFFD_FEATURE_MOVE,
-	};
+	struct ferry_msg msg = {.version = FERRY_PROTO_VERSION, .kind = FERRY_MSG_API};
 	struct ferry_packet answer;
-	int err = negotiate(fd, PROGRAM_FEATURES | UFFD_FEATURE_MOVE);
+	int err;
 
+	agent->uffd.evicts = agent->machine->copy_path == FERRY_COPY_PATH_BOTH;
+	err = negotiate(fd, features_of(agent));
+	if (err == -EINVAL && !agent->uffd.evicts) {
+		agent->uffd.evicts = true;
+		err = negotiate(fd, features_of(agent));
+	}
 	if (err != -EPERM)
 		return err;
+	msg.a = features_of(agent);
 	err = ferry_agent_request(agent, &msg, &fd, 1, &answer);
 	if (!err && answer.msg.status == 0)
 		return 0;
 	/* Without fork events a fork() closes the gate as ever: nothing is away. Only a raw clone
 	 * during a move could miss pages. */
-	return negotiate(fd, (PROGRAM_FEATURES | UFFD_FEATURE_MOVE) &
-				     ~(uint64_t)UFFD_FEATURE_EVENT_FORK);
+	return negotiate(fd, features_of(agent) & ~(uint64_t)UFFD_FEATURE_EVENT_FORK);
 }
 
 static int open_uffds(struct ferry_agent *agent, struct ferry_agent_start *start, int device)
@@ -123,7 +135,9 @@ static int open_uffds(struct ferry_agent *agent, struct ferry_agent_start *start
 	err = negotiate_program(agent, agent->uffd.program);
 	if (!err)
 		err = negotiate(agent->uffd.drain,
-				UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_MOVE);
+				features_of(agent) &
+					(UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_MOVE));
+	ferry_door.gated_discards = agent->uffd.evicts;
 	return err;
 }
 
@@ -456,16 +470,17 @@ static int open_proc(const char *path)
 /*
  * The page map is for the owner's eyes, and for root's where a process has given up rights (it is
  * not dumpable then; a forked child inherits that). Asking the keeper is no way: what root opens
- * shows the numbers of the host's frames. So this child is dumpable for the one call.
+ * shows the numbers of the host's frames. So this child is dumpable for the one call. The same
+ * holds for /proc/self/mem.
  */
-static int open_pagemap(void)
+static int open_own(const char *path)
 {
-	int fd = open_proc("/proc/self/pagemap");
+	int fd = open_proc(path);
 
 	if (fd != -EACCES || ferry_sys5(SYS_prctl, PR_GET_DUMPABLE, 0, 0, 0, 0) == 1 ||
 	    ferry_sys5(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0))
 		return fd;
-	fd = open_proc("/proc/self/pagemap");
+	fd = open_proc(path);
 	(void)ferry_sys5(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
 	return fd;
 }
@@ -487,9 +502,11 @@ int ferry_agent_setup(struct ferry_agent *agent, struct ferry_agent_start *start
 	if (err)
 		return err;
 	start->what = "/proc";
-	agent->uffd.pagemap = open_pagemap();
+	agent->uffd.pagemap = open_own("/proc/self/pagemap");
+	agent->uffd.memory = agent->uffd.evicts ? open_own("/proc/self/mem") : -1;
 	agent->maps = open_proc("/proc/self/maps");
-	if (agent->uffd.pagemap < 0 || agent->maps < 0)
+	if (agent->uffd.pagemap < 0 || agent->maps < 0 ||
+	    (agent->uffd.evicts && agent->uffd.memory < 0))
 		return -EACCES;
 	agent->uffd.no_thp = host_makes_huge_pages();
 	agent->uffd.protection_at = protection_at;

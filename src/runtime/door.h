@@ -26,7 +26,8 @@ enum ferry_request_kind {
 	FERRY_REQUEST_SCAN,       /* find memory that was mapped without our knowledge */
 	FERRY_REQUEST_GATE_CLOSE, /* nothing is away when this returns, until ... */
 	FERRY_REQUEST_GATE_OPEN,
-	FERRY_REQUEST_TAINT,      /* the program took references that moves cannot see */
+	FERRY_REQUEST_TAINT,      /* the program took references that moves cannot see; a: 1: or
+				     is about to use io_uring */
 	FERRY_REQUEST_FOLLOW,     /* a: a thread that has become another user or given up
 				     rights; b: 1: it alone, not the whole program; c: 1: it
 				     is in another user namespace now */
@@ -64,6 +65,8 @@ struct ferry_door {
 	int32_t agent_pid;  /* (a) */
 	int32_t pid;        /* of the process that this door belongs to */
 	uint32_t process;   /* slot in the machine's table */
+	uint32_t gated_discards; /* the agent has no other way to know of a discard: the gate is
+				    closed around it */
 	const struct ferry_machine *machine;
 	struct ferry_books *books;
 	struct ferry_window window;

@@ -113,7 +113,10 @@ static int64_t serve_quick(struct ferry_agent *agent, const struct ferry_request
 		ferry_space_open_gate(&agent->space);
 		return 0;
 	case FERRY_REQUEST_TAINT:
-		__atomic_store_n(&agent->space.tainted, 1, __ATOMIC_RELEASE);
+		if (request->a)
+			ferry_house_go_blind(agent);
+		else
+			__atomic_store_n(&agent->space.tainted, 1, __ATOMIC_RELEASE);
 		return 0;
 	case FERRY_REQUEST_FOLLOW:
 		/* The keeper brings the program's pages home. */
@@ -128,6 +131,7 @@ static int64_t serve_quick(struct ferry_agent *agent, const struct ferry_request
 
 static int64_t serve_move(struct ferry_agent *agent, const struct ferry_request *request)
 {
+	ferry_house_look_for_rings(agent);
 	if (request->kind == FERRY_REQUEST_MOVE_PAGES)
 		return ferry_move_pages_in(&agent->space,
 					   (const struct ferry_move_call *)request->a);

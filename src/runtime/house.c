@@ -84,10 +84,24 @@ int ferry_house_adopt_at(struct ferry_agent *agent, ferry_va va)
 	return ferry_house_adopt(agent, mapping.start, mapping.end, FERRY_REGION_ADOPTED);
 }
 
+void ferry_house_go_blind(struct ferry_agent *agent)
+{
+	if (agent->uffd.evicts)
+		__atomic_store_n(&agent->space.blind, 1, __ATOMIC_RELEASE);
+}
+
+void ferry_house_look_for_rings(struct ferry_agent *agent)
+{
+	if (agent->uffd.evicts && !__atomic_load_n(&agent->space.blind, __ATOMIC_RELAXED) &&
+	    ferry_maps_have(agent->maps, "anon_inode:[io_uring]"))
+		ferry_house_go_blind(agent);
+}
+
 void ferry_house_scan(struct ferry_agent *agent)
 {
 	struct ferry_mapping mapping;
 
+	ferry_house_look_for_rings(agent);
 	/* The stack of a thread that is being created must not be adopted before its control block
 	 * is flagged: a mover could have it away when the thread ends. pthread_create() counts
 	 * itself in `births` before it maps the stack. */
@@ -144,6 +158,7 @@ void ferry_house_run(void *arg)
 			faults_seen = faults;
 			ferry_house_scan(agent);
 		}
+		agent->uffd.mmu.ops->settle(&agent->uffd.mmu);
 		ferry_space_settle_leases(&agent->space);
 		ferry_futex_wait(&agent->house_bell, heard, PERIOD_NS);
 	}

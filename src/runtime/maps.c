@@ -151,3 +151,29 @@ int ferry_maps_next(int fd, ferry_va va, struct ferry_mapping *mapping)
 
 	return err == -ENOTTY || err == -EINVAL ? search_text(fd, va, mapping) : err;
 }
+
+bool ferry_maps_have(int fd, const char *name)
+{
+	char text[TEXT_BLOCK + 1];
+	size_t len = strlen(name), have = 0;
+	long offset = 0;
+
+	for (;;) {
+		long got = ferry_sys4(SYS_pread64, fd, text + have, TEXT_BLOCK - have, offset);
+
+		if (got == -EINTR)
+			continue;
+		if (got <= 0)
+			return false;
+		offset += got;
+		have += (size_t)got;
+		text[have] = '\0';
+		if (strstr(text, name) != NULL)
+			return true;
+		/* It may lie across two blocks. */
+		if (have >= len) {
+			memmove(text, text + have - (len - 1), len - 1);
+			have = len - 1;
+		}
+	}
+}

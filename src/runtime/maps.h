@@ -18,5 +18,7 @@ struct ferry_mapping {
  * => 0, -ENOENT (none above), -errno.
  */
 FERRY_MUST_CHECK int ferry_maps_next(int fd, ferry_va va, struct ferry_mapping *mapping);
+/* => whether any mapping has this name. */
+FERRY_MUST_CHECK bool ferry_maps_have(int fd, const char *name);
 
 #endif

@@ -54,6 +54,9 @@ long ferry_preload_namespace(long nr, long a, long b);
 /* To be called before an interface that keeps plain references to pages: once it has returned,
  * pages that have moved away are not used again. errno stays. */
 void ferry_preload_taint(void);
+/* To be called before an io_uring is set up: pages of its buffers may be pinned unseen. errno
+ * stays. */
+void ferry_preload_rings(void);
 /* => whether setsockopt() with these arguments is such an interface. */
 bool ferry_preload_is_zerocopy(int level, int name, const void *value, size_t size);
 /* Tells the agent of memory that libc mapped by itself. */

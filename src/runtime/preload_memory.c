@@ -19,6 +19,9 @@
 #include "runtime/door.h"
 #include "runtime/preload.h"
 
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
 #ifndef MAP_HUGE_SHIFT
 #define MAP_HUGE_SHIFT 26
 #endif
@@ -161,10 +164,33 @@ FERRY_EXPORT void *mremap(void *addr, size_t old_len, size_t len, int flags, ...
 	return (void *)set_errno(ret);
 }
 
+/* Nothing of the range may come back from where it was away meanwhile. A handler of a signal must
+ * not leave by longjmp while the gate is closed. */
+static long gated_discard(void *addr, size_t len, int advice)
+{
+	uint64_t mask = ferry_signals_block();
+	ferry_va start = (ferry_va)(uintptr_t)addr;
+	long ret;
+
+	(void)ferry_door_ask(FERRY_REQUEST_GATE_CLOSE, 0, 0, 0, 0);
+	ret = ferry_sys3(SYS_madvise, addr, len, advice);
+	(void)ferry_door_ask(FERRY_REQUEST_RECONCILE, start, start + len, 0, 0);
+	(void)ferry_door_ask(FERRY_REQUEST_GATE_OPEN, 0, 0, 0, 0);
+	ferry_signals_restore(mask);
+	return ret;
+}
+
+static bool is_discard(int advice)
+{
+	return advice == MADV_DONTNEED || advice == MADV_DONTNEED_LOCKED;
+}
+
 static long advise(void *addr, size_t len, int advice)
 {
 	long ret;
 
+	if (is_discard(advice) && ferry_door.gated_discards && ferry_door_is_open())
+		return gated_discard(addr, len, advice);
 	if (advice == MADV_DONTNEED)
 		tell_discard(addr, len, false);
 	ret = ferry_sys3(SYS_madvise, addr, len, advice);

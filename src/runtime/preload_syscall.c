@@ -14,7 +14,7 @@
 #include "base/sys.h"
 #include "runtime/preload.h"
 
-enum { NUMBERS = 320 };
+enum { NUMBERS = 448 };
 
 long move_pages(int pid, unsigned long count, void **pages, const int *nodes, int *status,
 		int flags);
@@ -28,12 +28,12 @@ long move_pages(int pid, unsigned long count, void **pages, const int *nodes, in
 	 SEEN(SYS_vmsplice, word) | SEEN(SYS_move_pages, word) | SEEN(SYS_sendto, word) |      \
 	 SEEN(SYS_sendmsg, word) | SEEN(SYS_sendmmsg, word) | SEEN(SYS_unshare, word) |        \
 	 SEEN(SYS_setns, word) | SEEN(SYS_mprotect, word) | SEEN(SYS_munmap, word) |           \
-	 SEEN(SYS_mremap, word))
+	 SEEN(SYS_mremap, word) | SEEN(SYS_io_uring_setup, word))
 
 /* A bit for each number. */
 extern const uint64_t ferry_syscall_bits[NUMBERS / 64];
 const uint64_t ferry_syscall_bits[NUMBERS / 64] = {
-	SEEN_IN(0), SEEN_IN(1), SEEN_IN(2), SEEN_IN(3), SEEN_IN(4),
+	SEEN_IN(0), SEEN_IN(1), SEEN_IN(2), SEEN_IN(3), SEEN_IN(4), SEEN_IN(5), SEEN_IN(6),
 };
 
 static long set_errno(long result)
@@ -99,6 +99,9 @@ __attribute__((used)) long ferry_syscall_seen(int nr, long a, long b, long c, lo
 	case SYS_setresgid:
 	case SYS_capset:
 		return become(nr, a, b, c);
+	case SYS_io_uring_setup:
+		ferry_preload_rings();
+		return set_errno(ferry_sys6(nr, a, b, c, d, e, f));
 	case SYS_unshare:
 	case SYS_setns:
 		return set_errno(ferry_preload_namespace(nr, a, b));
@@ -120,7 +123,7 @@ __asm__(".text\n"
 	".globl syscall\n"
 	".type syscall,@function\n"
 	"syscall:\n"
-	"	cmp $320, %edi\n" /* NUMBERS */
+	"	cmp $448, %edi\n" /* NUMBERS */
 	"	jae 1f\n"
 	"	mov %edi, %eax\n"
 	"	shr $6, %eax\n"

@@ -31,6 +31,15 @@ void ferry_preload_taint(void)
 	errno = saved;
 }
 
+void ferry_preload_rings(void)
+{
+	int saved = errno;
+
+	if (ferry_door.gated_discards)
+		(void)ferry_door_ask(FERRY_REQUEST_TAINT, 1, 0, 0, 0);
+	errno = saved;
+}
+
 bool ferry_preload_is_zerocopy(int level, int name, const void *value, size_t size)
 {
 	int on = 0;

@@ -19,6 +19,7 @@ const char *ferry_reason_short(uint32_t reason)
 		[FERRY_REASON_FULL] = "full",
 		[FERRY_REASON_VANISHED] = "vanished",
 		[FERRY_REASON_UNMANAGED] = "unmanaged",
+		[FERRY_REASON_UNSEEN] = "unseen",
 	};
 
 	return reason < FERRY_REASON_COUNT && names[reason] != NULL ? names[reason] : "unknown";
@@ -29,7 +30,7 @@ uint64_t ferry_reason_left_behind(const uint64_t reasons[FERRY_REASON_COUNT])
 	static const enum ferry_reason left[] = {
 		FERRY_REASON_PINNED,	 FERRY_REASON_BUSY,   FERRY_REASON_THREAD,
 		FERRY_REASON_PROTECTION, FERRY_REASON_LOCKED, FERRY_REASON_SHARED,
-		FERRY_REASON_FULL,	 FERRY_REASON_UNMANAGED,
+		FERRY_REASON_FULL,	 FERRY_REASON_UNMANAGED, FERRY_REASON_UNSEEN,
 	};
 	uint64_t pages = 0;
 

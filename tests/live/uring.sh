@@ -13,5 +13,6 @@ run_pid=
 [ "$status" -ne 77 ] || skip "this host allows no io_uring"
 [ "$status" -eq 0 ] || fail "ended with status $status"
 grep rounds "$work/err"
+[ -z "${FERRY_TEST_EVICTS:-}" ] || exit 0
 # 512 pages beside the registered ones move: each twice is 1,024.
 assert_own_moves 10000 0

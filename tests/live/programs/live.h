@@ -92,6 +92,21 @@ static inline uint64_t live_deadline_ns(unsigned usual_seconds)
 	return live_now_ns() + usual_seconds * factor * UINT64_C(1000000000);
 }
 
+/* How many times longer than on idle hardware anything may take here: more than 1 in a guest. */
+static inline unsigned live_slow(void)
+{
+	const char *slow = getenv("FERRY_SLOW");
+	unsigned factor = slow != NULL ? (unsigned)strtoul(slow, NULL, 0) : 1;
+
+	return factor > 0 ? factor : 1;
+}
+
+/* Do pages leave by eviction here? On kernels without UFFDIO_MOVE, and where a test asks for it. */
+static inline bool live_evicts(void)
+{
+	return getenv("FERRY_TEST_EVICTS") != NULL;
+}
+
 static inline void live_hang(int signal_number)
 {
 	static const char text[] = "the program made no progress: hang\n";
@@ -105,7 +120,7 @@ static inline void live_hang(int signal_number)
 static inline void live_watchdog(unsigned seconds)
 {
 	signal(SIGALRM, live_hang);
-	alarm(getenv("FERRY_SOAK") != NULL ? seconds * 10 : seconds);
+	alarm((getenv("FERRY_SOAK") != NULL ? seconds * 10 : seconds) * live_slow());
 }
 
 /* => number of nodes of our machine, 0 when the program runs bare. */
@@ -286,7 +301,7 @@ static inline void live_mover_stop(struct live_mover *mover)
  */
 static inline size_t live_move_all(void *area, size_t pages, int node, unsigned seconds)
 {
-	uint64_t end = live_now_ns() + seconds * UINT64_C(1000000000);
+	uint64_t end = live_now_ns() + seconds * live_slow() * UINT64_C(1000000000);
 	int *status = malloc(pages * sizeof(*status));
 	size_t left;
 

@@ -144,7 +144,7 @@ static void wait_for_end(bool outside, struct live_mover *mover, int nodes)
 	/* A busy host gets more time to make the moves that the test asks for. */
 	uint64_t hard_end = end + UINT64_C(80000000000);
 	const char *moves = getenv("FERRY_TEST_MOVES");
-	uint64_t wanted = moves != NULL ? strtoull(moves, NULL, 0) : 110000;
+	uint64_t wanted = (moves != NULL ? strtoull(moves, NULL, 0) : 110000) / live_slow();
 
 	if (outside) {
 		while (!live_told_to_stop())

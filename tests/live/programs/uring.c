@@ -79,7 +79,8 @@ static void read_round(struct io_uring *ring, int file, uint64_t *seed)
 	}
 }
 
-/* Every registered page refuses to move, for the right reason. */
+/* Every registered page refuses to move, for the right reason. Where pages leave by eviction no
+ * page of a program with an io_uring moves. */
 static void check_pinned(int nodes)
 {
 	void *pages[MOVE_MAX];
@@ -98,7 +99,8 @@ static void check_pinned(int nodes)
 					  FERRY_MOVE);
 	REQUIRE(result == FIXED_PAGES, "%ld of %d pinned pages did not move", result, FIXED_PAGES);
 	for (int i = 0; i < FIXED_PAGES; i++)
-		REQUIRE(status[i] == -EBUSY && reasons[i] == live_reason("pinned"),
+		REQUIRE(status[i] == -EBUSY &&
+				reasons[i] == live_reason(live_evicts() ? "unseen" : "pinned"),
 			"pinned page %d: status %d, %s", i, status[i],
 			ferry_reason_name(reasons[i]));
 }
@@ -132,7 +134,7 @@ int main(int argc, char **argv)
 	live_mover_stop(&mover);
 	check_pinned(nodes);
 	REQUIRE(io_uring_unregister_buffers(&ring) == 0, "unregister buffers");
-	for (int node = 0; node < nodes && nodes >= 2; node++)
+	for (int node = 0; node < nodes && nodes >= 2 && !live_evicts(); node++)
 		REQUIRE(live_move_all(area, AREA_PAGES, node, 5) == 0,
 			"pages do not move after the buffers were unregistered");
 	io_uring_queue_exit(&ring);
