@@ -154,7 +154,8 @@ static void agent_main(void *arg)
 	if (err) {
 		start->error = err;
 		announce(start, READY_FAILED);
-		ferry_sys1(SYS_exit_group, 1);
+		/* Nothing is away yet: the keeper has nothing to bring home, and nothing to say. */
+		ferry_sys1(SYS_exit_group, 0);
 		__builtin_unreachable();
 	}
 	for (uint32_t i = 0; i < agent->handler_count; i++)

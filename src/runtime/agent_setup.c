@@ -56,10 +56,11 @@ static int keep_descriptors(struct ferry_agent *agent, const struct ferry_agent_
 
 	if (up < 0 || down < 0)
 		return -EMFILE;
-	(void)ferry_sys3(SYS_dup3, up, FD_UP, O_CLOEXEC);
-	(void)ferry_sys3(SYS_dup3, down, FD_DOWN, O_CLOEXEC);
-	if (dev >= 0)
-		(void)ferry_sys3(SYS_dup3, dev, FD_DEVICE, O_CLOEXEC);
+	if (ferry_sys3(SYS_dup3, up, FD_UP, O_CLOEXEC) < 0 ||
+	    ferry_sys3(SYS_dup3, down, FD_DOWN, O_CLOEXEC) < 0)
+		return -EMFILE;
+	if (dev >= 0 && ferry_sys3(SYS_dup3, dev, FD_DEVICE, O_CLOEXEC) < 0)
+		dev = -1;
 	(void)ferry_sys3(SYS_close_range, FD_KEPT, ~0u, 0);
 	agent->up = FD_UP;
 	agent->down = FD_DOWN;

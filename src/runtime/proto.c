@@ -23,6 +23,19 @@ struct control {
 					    CMSG_SPACE(sizeof(struct ucred))];
 };
 
+enum { SHORT_MS = 1, SHORT_TRIES = 1000 };
+
+/* The host is short of memory; that passes, and neither side must be taken for gone meanwhile. */
+static bool is_short(long result)
+{
+	return result == -ENOBUFS || result == -ENOMEM;
+}
+
+static void wait_a_moment(void)
+{
+	(void)ferry_sys3(SYS_poll, NULL, 0, SHORT_MS);
+}
+
 static int64_t now_ms(void)
 {
 	struct timespec now = { 0, 0 };
@@ -36,6 +49,7 @@ int ferry_proto_send(int socket, const struct ferry_msg *msg, const int *fds, ui
 	struct control control;
 	struct iovec part = { .iov_base = (void *)(uintptr_t)msg, .iov_len = sizeof(*msg) };
 	struct msghdr header = { .msg_iov = &part, .msg_iovlen = 1 };
+	uint32_t tries = 0;
 	long result;
 
 	if (fd_count > FERRY_MSG_FDS_MAX)
@@ -52,9 +66,11 @@ int ferry_proto_send(int socket, const struct ferry_msg *msg, const int *fds, ui
 		cmsg->cmsg_len = CMSG_LEN(sizeof(int) * fd_count);
 		memcpy(CMSG_DATA(cmsg), fds, sizeof(int) * fd_count);
 	}
-	do
+	do {
 		result = ferry_sys3(SYS_sendmsg, socket, &header, MSG_NOSIGNAL);
-	while (result == -EINTR);
+		if (is_short(result))
+			wait_a_moment();
+	} while (result == -EINTR || (is_short(result) && ++tries < SHORT_TRIES));
 	if (result == -ECONNRESET || result == -ENOTCONN)
 		return -EPIPE;
 	return result < 0 ? (int)result : 0;
@@ -135,7 +151,9 @@ static int wait_readable(int socket, int timeout_ms, int64_t deadline_ms)
 			return -EAGAIN;
 	}
 	result = ferry_sys3(SYS_poll, &entry, 1, left_ms);
-	if (result < 0 && result != -EINTR)
+	if (is_short(result))
+		wait_a_moment();
+	else if (result < 0 && result != -EINTR)
 		return (int)result;
 	return 0;
 }
@@ -155,8 +173,10 @@ int ferry_proto_receive(int socket, struct ferry_packet *packet, int timeout_ms)
 		result = receive_now(socket, packet, &flags);
 		if (result == -EINTR)
 			continue;
-		if (result != -EAGAIN)
+		if (result != -EAGAIN && !is_short(result))
 			break;
+		if (is_short(result))
+			wait_a_moment();
 		error = wait_readable(socket, timeout_ms, deadline_ms);
 		if (error != 0)
 			return error;
