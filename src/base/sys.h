@@ -85,6 +85,7 @@ struct uffdio_move {
 #ifndef PAGEMAP_SCAN
 #define PAGE_IS_FILE (1 << 2)
 #define PAGE_IS_PRESENT (1 << 3)
+#define PAGE_IS_SWAPPED (1 << 4)
 #define PAGE_IS_PFNZERO (1 << 5)
 #define PAGE_IS_HUGE (1 << 6)
 struct page_region {
@@ -110,6 +111,7 @@ struct pm_scan_arg {
 #endif
 
 #define FERRY_PAGEMAP_PRESENT (UINT64_C(1) << 63)
+/* swapped out by the host, or being moved by it (compaction): the page is there all the same */
 #define FERRY_PAGEMAP_SWAP (UINT64_C(1) << 62)
 #define FERRY_PAGEMAP_FILE (UINT64_C(1) << 61)
 #define FERRY_PAGEMAP_WP (UINT64_C(1) << 57)

@@ -103,7 +103,8 @@ static uint32_t count_slots(const struct ferry_uffd *uffd, ferry_va slot, uint32
 					    block))
 			return count;
 		for (uint32_t i = 0; i < block; i++, count++)
-			if (((entries[i] & FERRY_PAGEMAP_PRESENT) != 0) != filled)
+			if (((entries[i] & (FERRY_PAGEMAP_PRESENT | FERRY_PAGEMAP_SWAP)) != 0) !=
+			    filled)
 				return count;
 	}
 	return count;
@@ -348,7 +349,12 @@ static int uffd_lookup(struct ferry_mmu *mmu, ferry_va va, uint32_t pages, uint8
 			uint64_t e = entries[i];
 			unsigned f = 0;
 
-			if (e & FERRY_PAGEMAP_PRESENT) {
+			/* Whose a page is that is swapped out, the host does not tell: remove()
+			 * finds out. */
+			if (e & FERRY_PAGEMAP_SWAP) {
+				f = FERRY_MMU_PRESENT | FERRY_MMU_EXCLUSIVE;
+				f |= e & FERRY_PAGEMAP_WP ? FERRY_MMU_WP : 0u;
+			} else if (e & FERRY_PAGEMAP_PRESENT) {
 				f |= FERRY_MMU_PRESENT;
 				f |= e & FERRY_PAGEMAP_EXCLUSIVE ? FERRY_MMU_EXCLUSIVE : 0u;
 				f |= e & FERRY_PAGEMAP_FILE ? FERRY_MMU_FILE : 0u;
@@ -375,7 +381,7 @@ static ferry_va uffd_next_present(struct ferry_mmu *mmu, ferry_va start, ferry_v
 		.vec = (uint64_t)(uintptr_t)found,
 		.vec_len = 1,
 		.max_pages = 1,
-		.category_mask = PAGE_IS_PRESENT,
+		.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
 		.return_mask = PAGE_IS_PRESENT,
 	};
 	long n;
