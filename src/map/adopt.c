@@ -447,8 +447,9 @@ int ferry_space_inherit(struct ferry_space *child, const struct ferry_books *par
 	if (count < 0)
 		err = -ENOMEM;
 	for (int i = 0; i < count && err == 0; i++) {
+		/* Locks are not inherited. */
 		err = ferry_region_insert(child->books, regions[i].start, regions[i].end,
-					  regions[i].flags);
+					  regions[i].flags & ~(uint32_t)FERRY_REGION_LOCKED);
 		if (err == 0)
 			err = inherit_region(child, parent, &regions[i]);
 	}

@@ -316,6 +316,52 @@ void ferry_space_on_unmap(struct ferry_space *space, ferry_va start, ferry_va en
 		unmap_range(space, start, end);
 }
 
+/* --- release ------------------------------------------------------------------------------ */
+
+static bool is_any_away(const struct ferry_space *space, ferry_va start, ferry_va end)
+{
+	ferry_va va = ferry_ptable_next_leaf(space->books, start, end);
+
+	for (; va < end; va = ferry_ptable_next_leaf(space->books, va, end)) {
+		const struct ferry_pte *leaf = ferry_entry_leaf(space, va);
+		ferry_va stop = ferry_huge_down(va) + FERRY_HUGE_SIZE;
+
+		for (; leaf != NULL && va < stop && va < end; va += FERRY_PAGE_SIZE) {
+			if (ferry_pte_state(leaf[ferry_entry_index(va)]) == FERRY_PTE_HELD)
+				return true;
+		}
+		va = stop;
+	}
+	return false;
+}
+
+int ferry_space_release(struct ferry_space *space, ferry_va start, ferry_va end)
+{
+	int err = 0;
+
+	if (is_any_away(space, start, end))
+		return -EAGAIN;
+	for (;;) {
+		const struct ferry_region *region = ferry_books_regions(space->books);
+		uint32_t index = ferry_region_index(space->books, start);
+		ferry_va from, to;
+
+		if (index >= space->books->region_count || region[index].start >= end)
+			return 0;
+		from = region[index].start > start ? region[index].start : start;
+		to = region[index].end < end ? region[index].end : end;
+		err = space->mmu->ops->disarm(space->mmu, from, to - from);
+		if (err != 0)
+			return err;
+		split_ends(space, from, to);
+		(void)clear_range(space, from, to, false);
+		err = ferry_region_delete(space->books, from, to);
+		if (err != 0)
+			return err;
+		start = to;
+	}
+}
+
 /* --- remap -------------------------------------------------------------------------------- */
 
 struct remap {

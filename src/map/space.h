@@ -153,6 +153,12 @@ FERRY_MUST_CHECK int ferry_space_reconcile_slice(struct ferry_space *space, ferr
  * one is away. => lock held. 0, -ENOMEM, -EAGAIN (one is in flight: let go and try again). */
 FERRY_MUST_CHECK int ferry_space_flag_thread(struct ferry_space *space, ferry_va start,
 					     ferry_va end);
+/*
+ * Gives up the management of [start, end): every page stays where it is and is the host's. Whoever
+ * may still be told of a fault there takes the mapping over again, if it can.
+ * => lock held. 0, -EAGAIN (a page is away, or an event waits: close the gate, try again), -ESRCH.
+ */
+FERRY_MUST_CHECK int ferry_space_release(struct ferry_space *space, ferry_va start, ferry_va end);
 /* A child begins with its parent's regions and entries: resident ones become MAPPED|COW
  * (uncharged), HELD ones too (the fork event copied them). => lock held. 0, -ENOMEM, -ENOSPC. */
 FERRY_MUST_CHECK int ferry_space_inherit(struct ferry_space *child,

@@ -124,6 +124,7 @@ static const int unprotect_errors[] = { -ENOENT, -EAGAIN, -ESRCH, 0 };
 static const int lookup_errors[] = { -ESRCH, -EIO, 0 };
 static const int fill_errors[] = { -ENOMEM, -ESRCH, 0 };
 static const int copy_errors[] = { -ENOMEM, -EIO, -ESRCH, 0 };
+static const int disarm_errors[] = { -EAGAIN, -ESRCH, 0 };
 static const int arm_errors[] = { -EINVAL, -EBUSY, -ENOMEM, -ESRCH, 0 };
 
 static int check_enter(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame frame, uint32_t pages,
@@ -371,6 +372,18 @@ static int check_arm(struct ferry_mmu *mmu, ferry_va start, uint64_t len_bytes)
 	return answer(check, check->below->ops->arm(check->below, start, len_bytes), arm_errors);
 }
 
+static int check_disarm(struct ferry_mmu *mmu, ferry_va start, uint64_t len_bytes)
+{
+	struct ferry_mmu_check *check = check_of(mmu);
+	struct ferry_frame small = { 0, 0, 0 };
+
+	begin(check);
+	assert_address(start, small);
+	FERRY_ASSERT(len_bytes > 0 && len_bytes % FERRY_PAGE_SIZE == 0);
+	return answer(check, check->below->ops->disarm(check->below, start, len_bytes),
+		      disarm_errors);
+}
+
 static const struct ferry_mmu_ops check_ops = {
 	.enter = check_enter,
 	.enter_copy = check_enter_copy,
@@ -389,6 +402,7 @@ static const struct ferry_mmu_ops check_ops = {
 	.zero_frame = check_zero_frame,
 	.is_zero = check_is_zero,
 	.arm = check_arm,
+	.disarm = check_disarm,
 };
 
 int ferry_mmu_check_init(struct ferry_mmu_check *check, struct ferry_mmu *below,

@@ -241,6 +241,13 @@ static int inject_arm(struct ferry_mmu *mmu, ferry_va start, uint64_t len_bytes)
 	return err;
 }
 
+static int inject_disarm(struct ferry_mmu *mmu, ferry_va start, uint64_t len_bytes)
+{
+	struct ferry_mmu *below = inject_of(mmu)->below;
+
+	return below->ops->disarm(below, start, len_bytes);
+}
+
 static const struct ferry_mmu_ops inject_ops = {
 	.enter = inject_enter,
 	.enter_copy = inject_enter_copy,
@@ -259,6 +266,7 @@ static const struct ferry_mmu_ops inject_ops = {
 	.zero_frame = inject_zero_frame,
 	.is_zero = inject_is_zero,
 	.arm = inject_arm,
+	.disarm = inject_disarm,
 };
 
 void ferry_mmu_inject_init(struct ferry_mmu_inject *inject, struct ferry_mmu *below)

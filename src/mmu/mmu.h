@@ -143,6 +143,12 @@ struct ferry_mmu_ops {
 	 * => 0, -EINVAL (cannot be managed), -EBUSY (belongs to another userfaultfd), -ENOMEM,
 	 * -ESRCH. */
 	int (*arm)(struct ferry_mmu *mmu, ferry_va start, uint64_t len_bytes);
+	/*
+	 * The opposite: what is empty in [start, start + len_bytes) is the host's to fill from now
+	 * on, write protections are lifted, and who is parked there goes on. No page of it is away:
+	 * it would be lost. => 0 (also where nothing is mapped any more), -EAGAIN, -ESRCH.
+	 */
+	int (*disarm)(struct ferry_mmu *mmu, ferry_va start, uint64_t len_bytes);
 };
 
 struct ferry_mmu {

@@ -641,6 +641,31 @@ static int soft_arm(struct ferry_mmu *mmu, ferry_va start, uint64_t len_bytes)
 	return err;
 }
 
+static int soft_disarm(struct ferry_mmu *mmu, ferry_va start, uint64_t len_bytes)
+{
+	struct ferry_soft *soft = soft_of(mmu);
+	int err = 0;
+
+	ferry_soft_step(soft);
+	ferry_soft_lock(soft);
+	if (soft->gone)
+		err = -ESRCH;
+	else if (events_wait(soft))
+		err = -EAGAIN;
+	for (ferry_va va = start; va < start + len_bytes && err == 0; va += FERRY_PAGE_SIZE) {
+		struct ferry_soft_page *page = ferry_soft_mapped_at(soft, va);
+
+		if (page != NULL) {
+			page->armed = false;
+			page->wp = false;
+		}
+	}
+	ferry_soft_unlock(soft);
+	if (err == 0)
+		soft_wake(mmu, start, len_bytes >> FERRY_PAGE_SHIFT);
+	return err;
+}
+
 static const struct ferry_mmu_ops soft_ops = {
 	.enter = soft_enter,
 	.enter_copy = soft_enter_copy,
@@ -658,6 +683,7 @@ static const struct ferry_mmu_ops soft_ops = {
 	.zero_frame = soft_zero_frame,
 	.is_zero = soft_is_zero,
 	.arm = soft_arm,
+	.disarm = soft_disarm,
 };
 
 /* --- life --------------------------------------------------------------------------------- */

@@ -583,6 +583,19 @@ static int uffd_arm(struct ferry_mmu *mmu, ferry_va start, uint64_t len_bytes)
 	return (int)ret;
 }
 
+/* The kernel lifts protections and wakes everybody by itself. */
+static int uffd_disarm(struct ferry_mmu *mmu, ferry_va start, uint64_t len_bytes)
+{
+	struct ferry_uffd *uffd = uffd_of(mmu);
+	struct uffdio_range range = {.start = start, .len = len_bytes};
+	long ret;
+
+	if (ferry_uffd_is_event_waiting(uffd))
+		return -EAGAIN;
+	ret = ferry_sys3(SYS_ioctl, uffd->program, UFFDIO_UNREGISTER, &range);
+	return ret == -ESRCH || ret == -EAGAIN ? (int)ret : 0;
+}
+
 static const struct ferry_mmu_ops uffd_ops = {
 	.enter = uffd_enter,
 	.enter_copy = uffd_enter_copy,
@@ -601,6 +614,7 @@ static const struct ferry_mmu_ops uffd_ops = {
 	.zero_frame = uffd_zero_frame,
 	.is_zero = uffd_is_zero,
 	.arm = uffd_arm,
+	.disarm = uffd_disarm,
 };
 
 static int register_arena(const struct ferry_uffd *uffd, ferry_va start, uint64_t slots)

@@ -26,6 +26,7 @@ enum ferry_request_kind {
 	FERRY_REQUEST_SCAN,       /* find memory that was mapped without our knowledge */
 	FERRY_REQUEST_GATE_CLOSE, /* nothing is away when this returns, until ... */
 	FERRY_REQUEST_GATE_OPEN,
+	FERRY_REQUEST_RELEASE,    /* a, b: range that is the program's own from now on */
 	FERRY_REQUEST_TAINT,      /* the program took references that moves cannot see; a: 1: or
 				     is about to use io_uring */
 	FERRY_REQUEST_FOLLOW,     /* a: a thread that has become another user or given up

@@ -89,6 +89,28 @@ static int reconcile(struct ferry_agent *agent, const struct ferry_request *requ
 	return err;
 }
 
+static int release(struct ferry_agent *agent, ferry_va start, ferry_va end)
+{
+	int err;
+
+	/* Pages that were placed ahead of a touch are not there, as far as the program knows. */
+	ferry_lock_acquire(&agent->space.lock);
+	(void)!ferry_space_reclaim_ahead(&agent->space, UINT32_MAX);
+	ferry_lock_release(&agent->space.lock);
+	err = ferry_space_close_gate(&agent->space);
+	while (err == 0 || err == -EAGAIN) {
+		ferry_lock_acquire(&agent->space.lock);
+		err = ferry_space_release(&agent->space, start, end);
+		ferry_lock_release(&agent->space.lock);
+		if (err != -EAGAIN)
+			break;
+		(void)ferry_handler_drain(agent);
+		ferry_sys0(SYS_sched_yield);
+	}
+	ferry_space_open_gate(&agent->space);
+	return err;
+}
+
 static int64_t serve_quick(struct ferry_agent *agent, const struct ferry_request *request)
 {
 	switch (request->kind) {
@@ -112,6 +134,8 @@ static int64_t serve_quick(struct ferry_agent *agent, const struct ferry_request
 	case FERRY_REQUEST_GATE_OPEN:
 		ferry_space_open_gate(&agent->space);
 		return 0;
+	case FERRY_REQUEST_RELEASE:
+		return release(agent, request->a, request->b);
 	case FERRY_REQUEST_TAINT:
 		if (request->a)
 			ferry_house_go_blind(agent);

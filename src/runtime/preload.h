@@ -59,6 +59,18 @@ void ferry_preload_taint(void);
 void ferry_preload_rings(void);
 /* => whether setsockopt() with these arguments is such an interface. */
 bool ferry_preload_is_zerocopy(int level, int name, const void *value, size_t size);
+/* Sets and clears flags of the managed parts of a range. errno stays. */
+void ferry_preload_flag(ferry_va start, size_t len, uint32_t set, uint32_t clear);
+/* preload_lock.c: mlockall(MCL_FUTURE) is in effect. */
+bool ferry_preload_locks_new(void);
+/* Locks a new mapping if that is so. => false: not allowed; it is unmapped, *at = -EAGAIN. */
+bool ferry_preload_lock_new(long *at, size_t len);
+/* ... and fills it, if that was asked for. */
+void ferry_preload_lock_filled(long at, size_t len);
+/* libc mapped something by itself: locks it if that is so. */
+void ferry_preload_lock_found(void);
+/* A child has no locks. */
+void ferry_preload_lock_reset(void);
 /* Tells the agent of memory that libc mapped by itself. */
 void ferry_preload_heap_grew(void);
 

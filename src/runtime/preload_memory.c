@@ -72,9 +72,13 @@ static long map(void *addr, size_t len, int prot, int flags, long fd, off_t offs
 			     populate ? flags & ~MAP_POPULATE : flags, fd, offset);
 
 	ferry_door_end_change(change);
-	if (!managed || (at < 0 && at > -4096))
+	if ((at < 0 && at > -4096) || !ferry_preload_lock_new(&at, len))
 		return at;
-	tell_mapped((ferry_va)at, len, flags & MAP_LOCKED ? FERRY_REGION_LOCKED : 0);
+	if (managed)
+		tell_mapped((ferry_va)at, len,
+			    flags & MAP_LOCKED || ferry_preload_locks_new() ? FERRY_REGION_LOCKED
+									    : 0);
+	ferry_preload_lock_filled(at, len);
 	if (populate)
 		(void)ferry_sys3(SYS_madvise, at, ferry_page_up(len),
 				 prot & PROT_WRITE ? MADV_POPULATE_WRITE : MADV_WILLNEED);
@@ -93,13 +97,7 @@ FERRY_EXPORT void *mmap64(void *addr, size_t len, int prot, int flags, int fd, o
 
 static void tell_flag(const void *addr, size_t len, uint32_t set, uint32_t clear)
 {
-	int saved = errno;
-	ferry_va start = (ferry_va)(uintptr_t)addr;
-
-	if (ferry_door_is_open())
-		(void)ferry_door_ask(FERRY_REQUEST_FLAG, ferry_page_down(start),
-				     ferry_page_up(start + len), set, clear);
-	errno = saved;
+	ferry_preload_flag((ferry_va)(uintptr_t)addr, len, set, clear);
 }
 
 /* From here on it pays to ask the agent to keep the memory. */
@@ -210,33 +208,6 @@ FERRY_EXPORT int madvise(void *addr, size_t len, int advice)
 	return (int)set_errno(advise(addr, len, advice));
 }
 
-FERRY_EXPORT int mlock(const void *addr, size_t len)
-{
-	int ret = (int)set_errno(ferry_sys2(SYS_mlock, addr, len));
-
-	if (ret == 0)
-		tell_flag(addr, len, FERRY_REGION_LOCKED, 0);
-	return ret;
-}
-
-FERRY_EXPORT int mlock2(const void *addr, size_t len, unsigned flags)
-{
-	int ret = (int)set_errno(ferry_sys3(SYS_mlock2, addr, len, flags));
-
-	if (ret == 0)
-		tell_flag(addr, len, FERRY_REGION_LOCKED, 0);
-	return ret;
-}
-
-FERRY_EXPORT int munlock(const void *addr, size_t len)
-{
-	int ret = (int)set_errno(ferry_sys2(SYS_munlock, addr, len));
-
-	if (ret == 0)
-		tell_flag(addr, len, 0, FERRY_REGION_LOCKED);
-	return ret;
-}
-
 /* --- the heap ------------------------------------------------------------------------- */
 
 static void *heap_seen; /* (a) end of the heap that the agent knows of */
@@ -246,8 +217,10 @@ void ferry_preload_heap_grew(void)
 	char *now = __atomic_load_n((void **)&__curbrk, __ATOMIC_ACQUIRE);
 	char *seen = __atomic_exchange_n(&heap_seen, now, __ATOMIC_ACQ_REL);
 
-	if (now > seen && seen && ferry_door_is_open())
+	if (now > seen && seen && ferry_door_is_open()) {
 		tell_mapped((ferry_va)(uintptr_t)seen, (size_t)(now - seen), FERRY_REGION_ADOPTED);
+		ferry_preload_lock_found();
+	}
 }
 
 static void look_at_heap(void)
@@ -330,6 +303,7 @@ static void look_at_other_heap(void *p)
 		return;
 	__atomic_fetch_or(&ferry_heap_known[heap / 64], bit, __ATOMIC_RELAXED);
 	tell_mapped(heap << HEAP_SHIFT, (size_t)1 << HEAP_SHIFT, FERRY_REGION_ADOPTED);
+	ferry_preload_lock_found();
 }
 
 static void tell_chunk(const void *p)
@@ -337,6 +311,7 @@ static void tell_chunk(const void *p)
 	int saved = errno;
 
 	(void)ferry_door_ask(FERRY_REQUEST_AT, (uint64_t)(uintptr_t)p, 0, 0, 0);
+	ferry_preload_lock_found();
 	errno = saved;
 }
 

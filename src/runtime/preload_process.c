@@ -34,6 +34,7 @@ static void join_as_child(void)
 	const struct ferry_machine *machine = ferry_door.machine;
 
 	ferry_door_reset();
+	ferry_preload_lock_reset();
 	ferry_thread_reset();
 	ferry_preload_join(parent);
 	(void)ferry_sys2(SYS_munmap, parent, FERRY_BOOKS_SIZE_BYTES);
@@ -132,6 +133,7 @@ FERRY_EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr,
 	if (ret || ferry_door_ask(FERRY_REQUEST_THREAD, block, block + THREAD_BLOCK_BYTES, 0, 0) ==
 			   -ESRCH)
 		__atomic_fetch_sub(&ferry_door.births, 1, __ATOMIC_ACQ_REL);
+	ferry_preload_lock_found();
 	errno = saved;
 	return ret;
 }

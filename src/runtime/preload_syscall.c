@@ -28,7 +28,9 @@ long move_pages(int pid, unsigned long count, void **pages, const int *nodes, in
 	 SEEN(SYS_vmsplice, word) | SEEN(SYS_move_pages, word) | SEEN(SYS_sendto, word) |      \
 	 SEEN(SYS_sendmsg, word) | SEEN(SYS_sendmmsg, word) | SEEN(SYS_unshare, word) |        \
 	 SEEN(SYS_setns, word) | SEEN(SYS_mprotect, word) | SEEN(SYS_munmap, word) |           \
-	 SEEN(SYS_mremap, word) | SEEN(SYS_io_uring_setup, word))
+	 SEEN(SYS_mremap, word) | SEEN(SYS_mlock, word) | SEEN(SYS_munlock, word) |            \
+	 SEEN(SYS_mlockall, word) | SEEN(SYS_munlockall, word) | SEEN(SYS_ioctl, word) |       \
+	 SEEN(SYS_mincore, word) | SEEN(SYS_io_uring_setup, word))
 
 /* A bit for each number. */
 extern const uint64_t ferry_syscall_bits[NUMBERS / 64];
@@ -85,6 +87,18 @@ __attribute__((used)) long ferry_syscall_seen(int nr, long a, long b, long c, lo
 		return munmap((void *)a, (size_t)b);
 	case SYS_mremap:
 		return (long)mremap((void *)a, (size_t)b, (size_t)c, (int)d, (void *)e);
+	case SYS_mlock:
+		return mlock((const void *)a, (size_t)b);
+	case SYS_munlock:
+		return munlock((const void *)a, (size_t)b);
+	case SYS_mlockall:
+		return mlockall((int)a);
+	case SYS_munlockall:
+		return munlockall();
+	case SYS_ioctl:
+		return ioctl((int)a, (unsigned long)b, c);
+	case SYS_mincore:
+		return mincore((void *)a, (size_t)b, (unsigned char *)c);
 	case SYS_execve:
 		return execve((const char *)a, (char *const *)b, (char *const *)c);
 	case SYS_move_pages:

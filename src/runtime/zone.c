@@ -111,6 +111,11 @@ void ferry_zone_destroy(void)
 	zone.end = 0;
 }
 
+uint64_t ferry_zone_bytes(void)
+{
+	return zone.end - zone.start;
+}
+
 bool ferry_zone_covers(ferry_va start, ferry_va end)
 {
 	return (start < zone.end && zone.start < end) ||

@@ -18,6 +18,8 @@ FERRY_MUST_CHECK int ferry_zone_create(uint64_t arena_bytes);
 ferry_va ferry_zone_arenas(void);
 /* Ends the zone; nothing in it may be in use. */
 void ferry_zone_destroy(void);
+/* => bytes of addresses that a zone takes, 0: there is none. */
+uint64_t ferry_zone_bytes(void);
 /* => true if [start, end) lies in the zone or in this library's own data. */
 bool ferry_zone_covers(ferry_va start, ferry_va end);
 /* Leaves [start, end) out of management as well: the library's own data. */

@@ -503,6 +503,26 @@ static void look_around(void)
 	ferry_lock_release(&space->lock);
 }
 
+/* The program takes pages for itself; they are found again, as others that were not known of. */
+static void release(void)
+{
+	struct ferry_space *space = &w.rig.space;
+	uint32_t page = pick_page();
+	int err = ferry_space_close_gate(space);
+
+	ferry_sim_note("release %u-%u", page, page + 4);
+	while (err == 0 || err == -EAGAIN) {
+		ferry_lock_acquire(&space->lock);
+		err = ferry_space_release(space, rig_va(&w.rig, page), rig_va(&w.rig, page + 4));
+		ferry_lock_release(&space->lock);
+		if (err != -EAGAIN)
+			break;
+		ferry_os->yield();
+	}
+	CHECK(err == 0);
+	ferry_space_open_gate(space);
+}
+
 static void keep(void *context)
 {
 	struct ferry_space *space = &w.rig.space;
@@ -511,7 +531,10 @@ static void keep(void *context)
 	(void)context;
 	while (!w.stop) {
 		CHECK(rig_check(&w.rig, false) == 0);
-		switch (pick(6)) {
+		switch (pick(7)) {
+		case 6:
+			release();
+			break;
 		case 0:
 			close_gate();
 			break;

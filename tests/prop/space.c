@@ -395,6 +395,22 @@ static void adopt_unseen(void)
 	ferry_lock_release(&space->lock);
 }
 
+/* The program manages a part of its memory itself from now on; adopt_unseen() takes it back. */
+static void release(void)
+{
+	struct ferry_space *space = &w.rig.space;
+	uint32_t first, end;
+
+	pick_range(&first, &end);
+	assert_int_equal(ferry_space_close_gate(space), 0);
+	ferry_lock_acquire(&space->lock);
+	assert_int_equal(ferry_space_release(space, rig_va(&w.rig, first), rig_va(&w.rig, end)), 0);
+	for (uint32_t i = first; i < end; i++)
+		assert_null(ferry_region_find(w.rig.books, rig_va(&w.rig, i)));
+	ferry_lock_release(&space->lock);
+	ferry_space_open_gate(space);
+}
+
 static void housekeeping(void)
 {
 	struct ferry_space *space = &w.rig.space;
@@ -444,6 +460,7 @@ static void (*const operations[])(void) = {
 	move,
 	move,
 	move,
+	release,
 	housekeeping,
 };
 

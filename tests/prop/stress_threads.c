@@ -49,7 +49,9 @@ static void *write_words(void *context)
 	uint32_t writer = (uint32_t)(uintptr_t)context;
 	uint64_t last[PAGES] = { 0 }, seed = writer + 1;
 
-	for (uint64_t i = 1; i <= w.stores; i++) {
+	/* On a machine that is busy the movers may start late. */
+	for (uint64_t i = 1; i <= w.stores || __atomic_load_n(&w.moved, __ATOMIC_RELAXED) == 0;
+	     i++) {
 		uint32_t page = OWN + test_pick(&seed, PAGES - OWN);
 		uint64_t value = 0;
 

@@ -346,6 +346,55 @@ static void a_child_gets_held_pages(void **state)
 	rig_end(&rig);
 }
 
+/* --- a range that the program manages itself ------------------------------------------------ */
+
+static void what_is_released_is_the_hosts(void **state)
+{
+	(void)state;
+	begin(&rig, 100);
+	rig_map(&rig, 0, 20, 0);
+	for (uint32_t i = 0; i < 10; i++)
+		store(&rig, i, i + 1);
+	(void)load(&rig, 12); /* a zero page, write-protected */
+	assert_int_equal(rig_move(&rig, 0, 10, 1, NULL, NULL), 1);
+	ferry_lock_acquire(&rig.space.lock);
+	assert_int_equal(ferry_space_release(&rig.space, rig_va(&rig, 5), rig_va(&rig, 15)), 0);
+	ferry_lock_release(&rig.space.lock);
+	assert_int_equal(rig.space.pools[1].charged_pages, 5);
+	assert_int_equal(rig.books->region_count, 2);
+	assert_int_equal(rig_check(&rig, true), 0);
+	/* Nobody serves faults there any more, nobody need. */
+	store(&rig, 12, 13);
+	store(&rig, 14, 15);
+	for (uint32_t i = 0; i < 10; i++)
+		assert_int_equal(load(&rig, i), i + 1);
+	assert_int_equal(rig_node(&rig, 4), 1);
+	assert_int_equal(adopt(&rig, 5, 15, 2), 0);
+	assert_int_equal(rig_node(&rig, 12), 2);
+	assert_int_equal(rig_node(&rig, 9), 2);
+	for (uint32_t i = 0; i < 10; i++)
+		assert_int_equal(load(&rig, i), i + 1);
+	rig_end(&rig);
+}
+
+static void what_is_away_is_not_released(void **state)
+{
+	(void)state;
+	begin_with_one_held();
+	ferry_lock_acquire(&rig.space.lock);
+	assert_int_equal(ferry_space_release(&rig.space, rig_va(&rig, 0), rig_va(&rig, PAGES)),
+			 -EAGAIN);
+	ferry_lock_release(&rig.space.lock);
+	assert_int_equal(ferry_space_close_gate(&rig.space), 0);
+	ferry_lock_acquire(&rig.space.lock);
+	assert_int_equal(ferry_space_release(&rig.space, rig_va(&rig, 0), rig_va(&rig, PAGES)), 0);
+	ferry_lock_release(&rig.space.lock);
+	ferry_space_open_gate(&rig.space);
+	assert_int_equal(rig.books->region_count, 0);
+	assert_int_equal(load(&rig, 20), 21);
+	rig_end(&rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -362,6 +411,8 @@ int main(void)
 		cmocka_unit_test(a_threads_page_comes_home_and_stays),
 		cmocka_unit_test(a_held_page_goes_with_its_mapping),
 		cmocka_unit_test(a_child_gets_held_pages),
+		cmocka_unit_test(what_is_released_is_the_hosts),
+		cmocka_unit_test(what_is_away_is_not_released),
 	};
 
 	test_host_init();
