@@ -20,10 +20,11 @@
 #define FERRY_BOOKS_MAGIC 0x314b4f4f424546u /* "FEBOOK1" */
 
 enum {
-	FERRY_BOOKS_VERSION = 1,
+	FERRY_BOOKS_VERSION = 2,
 	FERRY_REGIONS_MAX = 65536,
 	FERRY_STALL_BUCKETS = 40, /* bucket b counts stalls of [2^b, 2^(b+1)) ns */
 	FERRY_STATUS_KINDS = 16,
+	FERRY_INBOX_MESSAGES = 16,
 };
 #define FERRY_BOOKS_SIZE_BYTES (UINT64_C(1) << 36)
 
@@ -147,6 +148,11 @@ struct ferry_counters {
 	uint64_t events_fork, events_remap, events_unmap, events_remove;
 };
 
+/* Room for one event as the host tells it. */
+struct ferry_inbox_message {
+	uint64_t words[4];
+};
+
 struct ferry_books {
 	uint64_t magic;              /* (c) */
 	uint32_t version;            /* (c) */
@@ -164,6 +170,9 @@ struct ferry_books {
 	uint32_t free_leaf;          /* (s) list of free pages through their first word; 0: none */
 	uint64_t leaf_count;         /* (s) leaves in use */
 	struct ferry_counters counters; /* (a) */
+	struct ferry_inbox_message inbox[FERRY_INBOX_MESSAGES]; /* (s) events that were read and
+				are not in the books yet, else zeros; if the agent is killed over
+				them, whoever brings the pages home finds them here */
 };
 
 /* Lays out zeroed memory of FERRY_BOOKS_SIZE_BYTES. */

@@ -204,6 +204,14 @@ void ferry_space_open_gate(struct ferry_space *space)
 	ferry_os->wake(&space->gate, INT32_MAX);
 }
 
+void ferry_space_freeze(struct ferry_space *space)
+{
+	__atomic_store_n(&space->frozen, 1, __ATOMIC_RELAXED);
+	/* An error says that there is no address space any more. */
+	if (ferry_space_close_gate(space) != 0)
+		return;
+}
+
 /* --- pages that must never be away ----------------------------------------------------------- */
 
 static int flag_page(struct ferry_space *space, ferry_va va)

@@ -97,6 +97,7 @@ struct ferry_space {
 	uint16_t *fallback;                   /* (c) node_count x node_count, by distance */
 	struct ferry_flight *flights;         /* (s) */
 	uint32_t gate;                        /* (s) > 0: no new page may be taken out (fork) */
+	uint32_t frozen;                      /* (a) the gate will not open again */
 	uint32_t gone;                        /* (a) address space ended */
 	uint32_t tainted;                     /* (a) old frames must not be recycled */
 	uint32_t blind;                       /* (a) pages may be pinned where the host does not
@@ -250,5 +251,8 @@ FERRY_MUST_CHECK int ferry_space_bring_home(struct ferry_space *space, ferry_va 
  */
 FERRY_MUST_CHECK int ferry_space_close_gate(struct ferry_space *space);
 void ferry_space_open_gate(struct ferry_space *space);
+/* Closes the gate for good; moves are refused (-EBUSY) instead of waiting at it. => lock NOT held.
+ */
+void ferry_space_freeze(struct ferry_space *space);
 
 #endif

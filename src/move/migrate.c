@@ -155,7 +155,8 @@ static bool run_pass(struct ferry_mover *m)
 	memset(&m->full, 0, sizeof(m->full));
 	while (next < m->count) {
 		run_batch(m, &next);
-		if (__atomic_load_n(&m->space->gone, __ATOMIC_RELAXED) != 0 || is_stopped(m))
+		if (__atomic_load_n(&m->space->gone, __ATOMIC_RELAXED) != 0 ||
+		    __atomic_load_n(&m->space->frozen, __ATOMIC_RELAXED) != 0 || is_stopped(m))
 			return true;
 	}
 	return false;

@@ -59,7 +59,8 @@ enum ferry_process_state {
 	FERRY_PROCESS_FREE = 0,
 	FERRY_PROCESS_JOINING,
 	FERRY_PROCESS_ALIVE,
-	FERRY_PROCESS_ORPHAN, /* its agent died, its pages came home: it runs on unmanaged */
+	FERRY_PROCESS_ORPHAN, /* its agent was killed, its pages came home: it may join again */
+	FERRY_PROCESS_LEFT,   /* its agent gave up, its pages came home: it runs on unmanaged */
 };
 
 struct ferry_process {

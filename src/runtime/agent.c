@@ -33,10 +33,13 @@
 #include "runtime/thread.h"
 #include "runtime/zone.h"
 
-enum { MIDDLE_STACK = 16 * 1024, READY_FAILED = 2, STATUS_BYTES = 1024 };
-
-#define WATCH_NS UINT64_C(1000000000)
-#define LEFT_MAIN_NS UINT64_C(50000000)
+enum {
+	MIDDLE_STACK = 16 * 1024,
+	READY_FAILED = 2,
+	STATUS_BYTES = 1024,
+	LEFT_MAIN_MS = 50,
+	BORN = UINT32_MAX, /* an agent's id before it knows it itself */
+};
 
 /* --- what the core asks of its host --------------------------------------------------------- */
 
@@ -97,33 +100,25 @@ static bool program_shares_memory(int32_t pid)
 	return answer == 0 || (answer == -EPERM && main_is_zombie(pid));
 }
 
-static bool has_exited(int pidfd)
+static bool has_exited(int pidfd, int wait_ms)
 {
 	struct pollfd poll = {.fd = pidfd, .events = POLLIN};
 
-	return ferry_sys3(SYS_poll, &poll, 1, 0) == 1;
+	return ferry_sys3(SYS_poll, &poll, 1, wait_ms) == 1;
 }
 
+/* Returns once the program has left the memory by exec; its exit is seen by the control thread. */
 static void watch(struct ferry_agent *agent)
 {
-	struct timespec limit = {.tv_sec = (time_t)(WATCH_NS / 1000000000u), .tv_nsec = 0};
-	long pidfd = ferry_sys2(SYS_pidfd_open, agent->pid, 0);
 	uint32_t tid;
 
-	if (pidfd < 0)
-		return;
-	while ((tid = __atomic_load_n(agent->tid_word, __ATOMIC_ACQUIRE)) != 0) {
-		(void)ferry_sys4(SYS_futex, agent->tid_word, FUTEX_WAIT, tid, &limit);
-		if (has_exited((int)pidfd))
-			return;
-	}
+	while ((tid = __atomic_load_n(agent->tid_word, __ATOMIC_ACQUIRE)) != 0)
+		(void)ferry_sys4(SYS_futex, agent->tid_word, FUTEX_WAIT, tid, NULL);
 	/* Somebody may wait there as pthread_join does: the kernel woke one, and it was us. */
 	(void)ferry_sys3(SYS_futex, agent->tid_word, FUTEX_WAKE, 1);
-	while (!has_exited((int)pidfd) && program_shares_memory(agent->pid)) {
-		limit.tv_sec = 0;
-		limit.tv_nsec = (long)LEFT_MAIN_NS;
-		(void)ferry_sys4(SYS_poll, NULL, 0, (int)(LEFT_MAIN_NS / 1000000), 0);
-	}
+	/* main() may have left by pthread_exit: then another thread's exec tells nobody. */
+	while (program_shares_memory(agent->pid) && !has_exited(agent->pidfd, LEFT_MAIN_MS))
+		;
 }
 
 /* --- birth ------------------------------------------------------------------------------------ */
@@ -147,6 +142,8 @@ static void agent_main(void *arg)
 	int err;
 
 	ferry_os = &live_os;
+	__atomic_store_n(&ferry_door.agent, (uint32_t)ferry_sys0(SYS_getpid), __ATOMIC_RELEASE);
+	(void)ferry_sys1(SYS_set_tid_address, &ferry_door.agent);
 	(void)ferry_sys2(SYS_prctl, PR_SET_NAME, "pageferry-agent");
 	(void)ferry_sys0(SYS_setsid);
 	ferry_identity_prepare();
@@ -160,10 +157,13 @@ static void agent_main(void *arg)
 	}
 	for (uint32_t i = 0; i < agent->handler_count; i++)
 		start_thread(ferry_handler_run, agent);
+	/* As many as a killed one had: moves may wait that count on them. */
+	for (uint32_t i = 0; i < ferry_door.movers; i++)
+		start_thread(ferry_door_mover_run, agent);
 	start_thread(ferry_door_run, agent);
 	start_thread(ferry_control_run, agent);
 	start_thread(ferry_house_run, agent);
-	__atomic_store_n(&ferry_door.open, 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&ferry_door.state, FERRY_DOOR_OPEN, __ATOMIC_RELEASE);
 	announce(start, 1);
 	watch(agent);
 	ferry_sys1(SYS_exit_group, 0);
@@ -192,6 +192,7 @@ int ferry_agent_launch(struct ferry_agent_start *start)
 
 	start->ready = 0;
 	start->what = "address space";
+	ferry_door.agent = BORN;
 	err = ferry_zone_create(ferry_agent_arena_bytes(start->machine));
 	if (err)
 		return err;
@@ -209,7 +210,8 @@ int ferry_agent_launch(struct ferry_agent_start *start)
 	while (__atomic_load_n(&start->ready, __ATOMIC_ACQUIRE) == 0) {
 		ferry_futex_wait(&start->ready, 0, 200000000);
 		if (__atomic_load_n(&start->ready, __ATOMIC_ACQUIRE) == 0 &&
-		    ferry_sys2(SYS_kill, ferry_door.agent_pid, 0) == -ESRCH) {
+		    (__atomic_load_n(&ferry_door.agent, __ATOMIC_ACQUIRE) == 0 ||
+		     ferry_sys2(SYS_kill, ferry_door.agent_pid, 0) == -ESRCH)) {
 			start->what = "agent ended";
 			return -ECHILD;
 		}

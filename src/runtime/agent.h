@@ -9,8 +9,8 @@
  *   door       quick requests of the program's threads
  *   movers     moves that the program asks for itself; started when the first one is asked for
  *   control    messages of the keeper; starts a thread for each client
- *   house      once a second, or when rung: frames ahead of need, pages that fork's copies made
- *              ours, memory that was mapped without our knowledge
+ *   house      when rung, at most once a second: leases, pages that fork's copies made ours, memory
+ *              that was mapped without our knowledge
  *
  * Locks: up_lock (rank ENGINE) makes requests to the keeper one at a time; the space lock (rank
  * SPACE) guards the rest. No thread holds the space lock while it waits for the keeper.
@@ -39,6 +39,7 @@ struct ferry_agent_start {
 	ptrdiff_t rseq_offset;    /* of a thread's rseq area from its thread pointer, 0: unknown */
 	ptrdiff_t robust_offset;  /* of a thread's robust list head from its thread pointer */
 	const struct ferry_books *parent; /* after fork: the parent's books */
+	const struct ferry_books *former; /* of an agent that was killed */
 	uint32_t ready;    /* (a) futex: 0 not yet, 1 ready, 2 failed */
 	int error;         /* -errno when failed */
 	const char *what;  /* what failed */
@@ -52,13 +53,16 @@ struct ferry_agent {
 	int up, down;                        /* (c) */
 	int maps;                            /* (c) /proc/self/maps */
 	int books_fd;                        /* (c) */
+	int pidfd;                           /* (c) of the program */
 	int32_t pid;                         /* (c) */
 	uint32_t *tid_word;                  /* (c) */
 	ptrdiff_t rseq_offset, robust_offset; /* (c) */
 	struct ferry_lock up_lock;
 	bool keeper_gone;      /* (a) */
-	uint32_t house_bell;   /* (a) futex */
-	uint32_t scan_wanted;  /* (a) */
+	uint32_t house_sleeps; /* (a) futex: 1 until it is rung */
+	bool scan_again;       /* the house's: memory was left out, or may be new */
+	uint64_t faults_seen;  /* the house's: count at its last scan */
+	uint64_t cow_seen;     /* the house's: shared pages when it last looked */
 	uint32_t handler_count; /* (c) */
 	bool inherited;        /* the house's: entries of a parent are not compared with the host
 				  yet */
@@ -83,6 +87,7 @@ void ferry_handler_run(void *agent);
 uint32_t ferry_handler_drain(struct ferry_agent *agent);
 /* door_serve.c */
 void ferry_door_run(void *agent);
+void ferry_door_mover_run(void *agent);
 /* control.c */
 void ferry_control_run(void *agent);
 /* A request to the keeper and its answer. => 0, -EPIPE (no keeper), -errno. No lock held. */
@@ -91,6 +96,7 @@ FERRY_MUST_CHECK int ferry_agent_request(struct ferry_agent *agent, const struct
 					 struct ferry_packet *answer);
 /* house.c */
 void ferry_house_run(void *agent);
+/* Something was done that may leave work behind. Costs nothing while the house is awake. */
 void ferry_house_ring(struct ferry_agent *agent);
 /* Takes memory under management that was mapped without our knowledge. No lock held. */
 void ferry_house_scan(struct ferry_agent *agent);

@@ -403,6 +403,46 @@ static int arm_inherited(struct ferry_agent *agent)
 	return 0;
 }
 
+/* The threads whose control blocks a killed agent knew of live on. */
+static int flag_former_threads(struct ferry_agent *agent, const struct ferry_books *former)
+{
+	const ferry_va end = UINT64_C(1) << FERRY_VA_BITS;
+	ferry_va va = ferry_ptable_next_leaf(former, 0, end);
+	int err = 0;
+
+	for (; va < end && !err; va = ferry_ptable_next_leaf(former, va, end)) {
+		ferry_va stop = ferry_huge_down(va) + FERRY_HUGE_SIZE;
+
+		for (va = ferry_huge_down(va); va < stop && !err; va += FERRY_PAGE_SIZE) {
+			if (ferry_pte_has(ferry_ptable_get(former, va), FERRY_PTE_THREAD))
+				err = ferry_space_flag_thread(&agent->space, va,
+							      va + FERRY_PAGE_SIZE);
+		}
+	}
+	return err;
+}
+
+/* What the program advised and locked. The former agent may have been killed over a change of its
+ * regions: what comes of that is a hint too many or too few. */
+static void flag_former_regions(struct ferry_agent *agent, const struct ferry_books *former)
+{
+	const struct ferry_region *regions = ferry_books_regions(former);
+	uint32_t count = former->region_count;
+
+	for (uint32_t i = 0; i < count && i < FERRY_REGIONS_MAX; i++) {
+		uint32_t flags = regions[i].flags & ~(uint32_t)FERRY_REGION_ADOPTED;
+
+		if (!flags || regions[i].start >= regions[i].end)
+			continue;
+		ferry_lock_acquire(&agent->space.lock);
+		if (ferry_region_flag(agent->books, regions[i].start, regions[i].end, flags, 0)) {
+			ferry_lock_release(&agent->space.lock);
+			return;
+		}
+		ferry_lock_release(&agent->space.lock);
+	}
+}
+
 static int take_over(struct ferry_agent *agent, struct ferry_agent_start *start)
 {
 	int err = 0;
@@ -415,14 +455,19 @@ static int take_over(struct ferry_agent *agent, struct ferry_agent_start *start)
 		if (!err)
 			err = arm_inherited(agent);
 	}
+	if (!err && start->former)
+		err = flag_former_threads(agent, start->former);
 	if (!err)
 		err = ferry_space_flag_thread(&agent->space, ferry_page_down(start->thread_block),
 					      ferry_page_up(start->thread_block_end));
 	if (!err)
 		err = flag_strings(agent);
 	ferry_lock_release(&agent->space.lock);
+	agent->scan_again = true; /* threads that were born meanwhile have kept memory back */
 	if (!err && !start->parent)
 		ferry_house_scan(agent);
+	if (!err && start->former)
+		flag_former_regions(agent, start->former);
 	return err;
 }
 
@@ -503,6 +548,9 @@ int ferry_agent_setup(struct ferry_agent *agent, struct ferry_agent_start *start
 	if (err)
 		return err;
 	start->what = "/proc";
+	agent->pidfd = (int)ferry_sys2(SYS_pidfd_open, agent->pid, 0);
+	if (agent->pidfd < 0)
+		return agent->pidfd;
 	agent->uffd.pagemap = open_own("/proc/self/pagemap");
 	agent->uffd.memory = agent->uffd.evicts ? open_own("/proc/self/mem") : -1;
 	agent->maps = open_proc("/proc/self/maps");

@@ -350,6 +350,7 @@ static void client_run(void *arg)
 
 	while (ferry_proto_receive(client->channel, &packet, -1) == 0) {
 		serve_request(client, &packet);
+		ferry_house_ring(client->agent);
 		for (uint32_t i = 0; i < packet.fd_count; i++)
 			ferry_sys1(SYS_close, packet.fds[i]);
 	}
@@ -380,13 +381,31 @@ refuse:
 		ferry_sys1(SYS_close, packet->fds[i]);
 }
 
+/* Waits until there is something to read from other, -1: nobody. Does not return once the program
+ * has ended. */
+static void wait_for_program(const struct ferry_agent *agent, int other)
+{
+	struct pollfd polled[] = {{.fd = agent->pidfd, .events = POLLIN},
+				  {.fd = other, .events = POLLIN}};
+
+	(void)ferry_sys3(SYS_poll, polled, 2, -1);
+	if (polled[0].revents)
+		ferry_sys1(SYS_exit_group, 0);
+}
+
+static int receive(struct ferry_agent *agent, struct ferry_packet *packet)
+{
+	wait_for_program(agent, agent->down);
+	return ferry_proto_receive(agent->down, packet, 0);
+}
+
 void ferry_control_run(void *arg)
 {
 	struct ferry_agent *agent = arg;
 	struct ferry_packet packet;
 	int err;
 
-	while ((err = ferry_proto_receive(agent->down, &packet, -1)) != -EPIPE) {
+	while ((err = receive(agent, &packet)) != -EPIPE) {
 		if (err)
 			continue;
 		if (packet.msg.kind == FERRY_MSG_CLIENT)
@@ -395,4 +414,8 @@ void ferry_control_run(void *arg)
 			answer_recall(agent, &packet.msg);
 	}
 	__atomic_store_n(&agent->keeper_gone, true, __ATOMIC_RELEASE);
+	/* If this agent is killed too, nobody is left who could bring a page home. */
+	ferry_space_freeze(&agent->space);
+	for (;;)
+		wait_for_program(agent, -1);
 }

@@ -15,6 +15,12 @@ struct ferry_door ferry_door;
 uint32_t ferry_tainted;
 uint64_t ferry_heap_known[(UINT64_C(1) << (FERRY_VA_BITS - 26)) / 64];
 
+static bool is_agent_dead(void)
+{
+	return __atomic_load_n(&ferry_door.state, __ATOMIC_ACQUIRE) != FERRY_DOOR_OPEN ||
+	       __atomic_load_n(&ferry_door.agent, __ATOMIC_ACQUIRE) == 0;
+}
+
 static struct ferry_request *claim(void)
 {
 	for (;;) {
@@ -27,21 +33,10 @@ static struct ferry_request *claim(void)
 							__ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 				return request;
 		}
-		if (!ferry_door_is_open())
+		if (is_agent_dead() && !ferry_door_reopen())
 			return NULL;
 		ferry_sys0(SYS_sched_yield);
 	}
-}
-
-/* An agent that was killed answers nobody: the keeper says so in the process table. */
-static bool agent_lost(void)
-{
-	const struct ferry_process *process =
-		&ferry_machine_processes(ferry_door.machine)[ferry_door.process];
-
-	return !ferry_door_is_open() ||
-	       __atomic_load_n(&process->state, __ATOMIC_ACQUIRE) == FERRY_PROCESS_ORPHAN ||
-	       ferry_sys2(SYS_kill, ferry_door.agent_pid, 0) == -ESRCH;
 }
 
 int64_t ferry_door_ask(enum ferry_request_kind kind, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
@@ -68,10 +63,8 @@ int64_t ferry_door_ask(enum ferry_request_kind kind, uint64_t a, uint64_t b, uin
 	while ((state = __atomic_load_n(&request->state, __ATOMIC_ACQUIRE)) != FERRY_SLOT_DONE) {
 		ferry_futex_wait(&request->state, state, LOOK_NS);
 		if (__atomic_load_n(&request->state, __ATOMIC_ACQUIRE) != FERRY_SLOT_DONE &&
-		    agent_lost()) {
-			__atomic_store_n(&ferry_door.open, 0, __ATOMIC_RELEASE);
-			return -ESRCH;
-		}
+		    is_agent_dead() && !ferry_door_reopen())
+			return -ESRCH; /* the slot stays taken: nobody will need it */
 	}
 	result = request->result;
 	__atomic_store_n(&request->state, FERRY_SLOT_FREE, __ATOMIC_RELEASE);
@@ -118,6 +111,18 @@ static void close_left_window(void)
 	ferry_futex_wake(&window->open, INT32_MAX);
 }
 
+/* Not one thread of it is left. */
+static bool agent_lost(void)
+{
+	const struct ferry_process *process =
+		&ferry_machine_processes(ferry_door.machine)[ferry_door.process];
+	uint32_t state = __atomic_load_n(&process->state, __ATOMIC_ACQUIRE);
+
+	return __atomic_load_n(&ferry_door.state, __ATOMIC_ACQUIRE) == FERRY_DOOR_SHUT ||
+	       state == FERRY_PROCESS_ORPHAN || state == FERRY_PROCESS_LEFT ||
+	       ferry_sys2(SYS_kill, ferry_door.agent_pid, 0) == -ESRCH;
+}
+
 static void wait_for_window(void)
 {
 	struct ferry_window *window = &ferry_door.window;
@@ -148,6 +153,18 @@ void ferry_door_end_change(bool begun)
 {
 	if (begun)
 		__atomic_fetch_sub(&ferry_door.window.changing, 1, __ATOMIC_SEQ_CST);
+}
+
+void ferry_door_repost(void)
+{
+	close_left_window();
+	for (uint32_t i = 0; i < FERRY_DOOR_SLOTS; i++) {
+		struct ferry_request *request = &ferry_door.slot[i];
+		uint32_t taken = FERRY_SLOT_TAKEN;
+
+		(void)__atomic_compare_exchange_n(&request->state, &taken, FERRY_SLOT_POSTED, false,
+						  __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+	}
 }
 
 void ferry_door_reset(void)

@@ -7,6 +7,10 @@
  * may be handled meanwhile, nothing is locked.
  *
  * A slot: FREE -> CLAIMED (program) -> POSTED (program) -> TAKEN (agent) -> DONE (agent) -> FREE.
+ *
+ * The door itself: SHUT (no agent yet, or no more) -> OPEN (agent) -> REOPENING (a thread of the
+ * program, once the agent was killed and its pages were brought home) -> OPEN (the next agent) or
+ * SHUT. Whoever has a request posted meanwhile goes on waiting: the next agent serves it.
  */
 #ifndef FERRY_RUNTIME_DOOR_H
 #define FERRY_RUNTIME_DOOR_H
@@ -24,8 +28,9 @@ enum ferry_request_kind {
 	FERRY_REQUEST_DISCARD,    /* a, b: about to be discarded; c: 1 = unmapped */
 	FERRY_REQUEST_RECONCILE,  /* a, b: compare with the host */
 	FERRY_REQUEST_SCAN,       /* find memory that was mapped without our knowledge */
-	FERRY_REQUEST_GATE_CLOSE, /* nothing is away when this returns, until ... */
-	FERRY_REQUEST_GATE_OPEN,
+	FERRY_REQUEST_GATE_CLOSE, /* nothing is away when this returns, until ...; => the door's
+				     generation */
+	FERRY_REQUEST_GATE_OPEN,  /* a: what GATE_CLOSE returned; a later agent's gate is open */
 	FERRY_REQUEST_RELEASE,    /* a, b: range that is the program's own from now on */
 	FERRY_REQUEST_TAINT,      /* the program took references that moves cannot see; a: 1: or
 				     is about to use io_uring */
@@ -56,13 +61,23 @@ struct ferry_request {
 
 enum { FERRY_DOOR_SLOTS = 64 };
 
+enum ferry_door_state {
+	FERRY_DOOR_SHUT,
+	FERRY_DOOR_OPEN,
+	FERRY_DOOR_REOPENING,
+};
+
 struct ferry_door {
-	uint32_t open;      /* (a) 1: an agent answers */
+	uint32_t state;     /* (a) enum ferry_door_state, and a futex */
+	uint32_t agent;     /* (a) id of the agent's first thread; the kernel zeroes it when that
+			       ends, however it does */
 	uint32_t bell;      /* (a) futex: rung for quick requests */
 	uint32_t move_bell; /* (a) futex: rung for moves */
 	uint32_t movers;    /* (a) mover threads started */
 	uint32_t births;    /* (a) threads being created, whose control blocks are not flagged
 			       yet */
+	uint32_t generation; /* agents that this process has had before */
+	uint32_t readers;   /* (a) threads of the program that look into the books */
 	int32_t agent_pid;  /* (a) */
 	int32_t pid;        /* of the process that this door belongs to */
 	uint32_t process;   /* slot in the machine's table */
@@ -81,7 +96,8 @@ extern uint32_t ferry_tainted;
 /* Which 64 MiB blocks are known to be managed heaps of malloc; cleared when they are unmapped. */
 extern uint64_t ferry_heap_known[(UINT64_C(1) << (FERRY_VA_BITS - 26)) / 64];
 
-/* => result of the request, -ESRCH if no agent answers (any more). Any thread of the program. */
+/* => result of the request, -ESRCH if no agent answers (any more). Any thread of the program. A
+ * request may be served twice when an agent is killed over it. */
 int64_t ferry_door_ask(enum ferry_request_kind kind, uint64_t a, uint64_t b, uint64_t c,
 		       uint64_t d);
 /* The agent's side. => a posted request, now TAKEN; NULL: none. moves: which of the two sorts. */
@@ -97,9 +113,35 @@ void ferry_door_reset(void);
 bool ferry_door_begin_change(void);
 void ferry_door_end_change(bool begun);
 
+/*
+ * The agent has ended: if it was killed, waits until the keeper has brought the pages home and
+ * starts another one. Any thread of the program. => whether the door is open.
+ */
+bool ferry_door_reopen(void);
+/* Puts right what a killed agent has left, and makes the requests ready for the next one. */
+void ferry_door_repost(void);
+
+/* => whether an agent answers. One that was killed is replaced first. */
 static inline bool ferry_door_is_open(void)
 {
-	return __atomic_load_n(&ferry_door.open, __ATOMIC_ACQUIRE) != 0;
+	if (__builtin_expect(__atomic_load_n(&ferry_door.state, __ATOMIC_ACQUIRE) ==
+				     FERRY_DOOR_OPEN &&
+			     __atomic_load_n(&ferry_door.agent, __ATOMIC_RELAXED) != 0, 1))
+		return true;
+	return __atomic_load_n(&ferry_door.state, __ATOMIC_ACQUIRE) != FERRY_DOOR_SHUT &&
+	       ferry_door_reopen();
+}
+
+/* The books stay mapped between these two, whatever becomes of the agent. */
+static inline const struct ferry_books *ferry_door_read_books(void)
+{
+	__atomic_fetch_add(&ferry_door.readers, 1, __ATOMIC_SEQ_CST);
+	return __atomic_load_n(&ferry_door.books, __ATOMIC_SEQ_CST);
+}
+
+static inline void ferry_door_leave_books(void)
+{
+	__atomic_fetch_sub(&ferry_door.readers, 1, __ATOMIC_RELEASE);
 }
 
 #endif

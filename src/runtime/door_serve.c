@@ -6,6 +6,7 @@
  * starts, so that a mapping never waits for a move.
  */
 #include <errno.h>
+#include <string.h>
 
 #include "base/os.h"
 #include "base/sys.h"
@@ -17,8 +18,10 @@
 
 enum { FLAG_TRIES = 1000, DISCARD_BYTES = 16 * FERRY_HUGE_SIZE };
 
-static int flag_thread(struct ferry_agent *agent, ferry_va start, ferry_va end)
+/* Served twice where an agent was killed over it, but counted off once. */
+static int flag_thread(struct ferry_agent *agent, struct ferry_request *request)
 {
+	ferry_va start = request->a, end = request->b;
 	int err = 0;
 
 	/* Flagged first, managed afterwards: the entries need no region. */
@@ -32,7 +35,8 @@ static int flag_thread(struct ferry_agent *agent, ferry_va start, ferry_va end)
 		(void)ferry_handler_drain(agent);
 		ferry_sys0(SYS_sched_yield);
 	}
-	__atomic_fetch_sub(&ferry_door.births, 1, __ATOMIC_ACQ_REL);
+	if (__atomic_exchange_n(&request->d, 1, __ATOMIC_ACQ_REL) == 0)
+		__atomic_fetch_sub(&ferry_door.births, 1, __ATOMIC_ACQ_REL);
 	return err ? err : ferry_house_adopt_at(agent, start);
 }
 
@@ -111,7 +115,28 @@ static int release(struct ferry_agent *agent, ferry_va start, ferry_va end)
 	return err;
 }
 
-static int64_t serve_quick(struct ferry_agent *agent, const struct ferry_request *request)
+/* Two threads of the program may ask at a time. */
+static int start_mover(struct ferry_agent *agent)
+{
+	uint32_t movers = __atomic_load_n(&ferry_door.movers, __ATOMIC_RELAXED);
+
+	if (movers >= FERRY_MOVERS)
+		return 0;
+	if (ferry_thread_start(FERRY_THREAD, ferry_door_mover_run, agent) < 0)
+		return -EAGAIN;
+	__atomic_store_n(&ferry_door.movers, movers + 1, __ATOMIC_RELEASE);
+	return 0;
+}
+
+/* => the generation, for who opens it again; -ESRCH. */
+static int64_t close_gate(struct ferry_agent *agent)
+{
+	int err = ferry_space_close_gate(&agent->space);
+
+	return err ? err : (int64_t)ferry_door.generation;
+}
+
+static int64_t serve_quick(struct ferry_agent *agent, struct ferry_request *request)
 {
 	switch (request->kind) {
 	case FERRY_REQUEST_MAP:
@@ -119,7 +144,7 @@ static int64_t serve_quick(struct ferry_agent *agent, const struct ferry_request
 	case FERRY_REQUEST_AT:
 		return ferry_house_adopt_at(agent, request->a);
 	case FERRY_REQUEST_THREAD:
-		return flag_thread(agent, request->a, request->b);
+		return flag_thread(agent, request);
 	case FERRY_REQUEST_FLAG:
 		return flag_region(agent, request);
 	case FERRY_REQUEST_DISCARD:
@@ -130,9 +155,10 @@ static int64_t serve_quick(struct ferry_agent *agent, const struct ferry_request
 		ferry_house_scan(agent);
 		return 0;
 	case FERRY_REQUEST_GATE_CLOSE:
-		return ferry_space_close_gate(&agent->space);
+		return close_gate(agent);
 	case FERRY_REQUEST_GATE_OPEN:
-		ferry_space_open_gate(&agent->space);
+		if (request->a == ferry_door.generation)
+			ferry_space_open_gate(&agent->space);
 		return 0;
 	case FERRY_REQUEST_RELEASE:
 		return release(agent, request->a, request->b);
@@ -142,6 +168,8 @@ static int64_t serve_quick(struct ferry_agent *agent, const struct ferry_request
 		else
 			__atomic_store_n(&agent->space.tainted, 1, __ATOMIC_RELEASE);
 		return 0;
+	case FERRY_REQUEST_MOVERS:
+		return start_mover(agent);
 	case FERRY_REQUEST_FOLLOW:
 		/* The keeper brings the program's pages home. */
 		if (ferry_identity_follow(agent->pid, (int32_t)request->a, request->b != 0,
@@ -155,12 +183,15 @@ static int64_t serve_quick(struct ferry_agent *agent, const struct ferry_request
 
 static int64_t serve_move(struct ferry_agent *agent, const struct ferry_request *request)
 {
+	struct ferry_range_result *result = (struct ferry_range_result *)request->b;
+
 	ferry_house_look_for_rings(agent);
 	if (request->kind == FERRY_REQUEST_MOVE_PAGES)
 		return ferry_move_pages_in(&agent->space,
 					   (const struct ferry_move_call *)request->a);
+	memset(result, 0, sizeof(*result)); /* a killed agent may have begun */
 	return ferry_move_range_in(&agent->space, (const struct ferry_range_call *)request->a,
-				   (struct ferry_range_result *)request->b);
+				   result);
 }
 
 /* Sleeps until the bell has rung since it read `heard`. */
@@ -169,7 +200,7 @@ static void listen_bell(uint32_t *bell, uint32_t heard)
 	ferry_futex_wait(bell, heard, 0);
 }
 
-static void mover_run(void *arg)
+void ferry_door_mover_run(void *arg)
 {
 	struct ferry_agent *agent = arg;
 
@@ -179,6 +210,7 @@ static void mover_run(void *arg)
 
 		while ((request = ferry_door_take(true)) != NULL)
 			ferry_door_finish(request, serve_move(agent, request));
+		ferry_house_ring(agent);
 		listen_bell(&ferry_door.move_bell, heard);
 	}
 }
@@ -192,14 +224,8 @@ void ferry_door_run(void *arg)
 		struct ferry_request *request;
 
 		while ((request = ferry_door_take(false)) != NULL) {
-			if (request->kind == FERRY_REQUEST_MOVERS) {
-				if (ferry_thread_start(FERRY_THREAD, mover_run, agent) < 0)
-					ferry_door_finish(request, -EAGAIN);
-				else
-					ferry_door_finish(request, 0);
-				continue;
-			}
 			ferry_door_finish(request, serve_quick(agent, request));
+			ferry_house_ring(agent);
 		}
 		listen_bell(&ferry_door.bell, heard);
 	}

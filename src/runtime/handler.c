@@ -20,7 +20,7 @@
 #include "runtime/thread.h"
 
 enum {
-	MESSAGES = 16,
+	MESSAGES = FERRY_INBOX_MESSAGES,
 	LEASE_STEP = 1024, /* pages asked for at a time: 4 MiB */
 	TIDS = 64,         /* threads whose control blocks are remembered */
 	FULL_TRIES = 200,  /* times 5 ms: how long a first touch waits for a frame */
@@ -201,7 +201,7 @@ static enum ferry_fault_result serve_pending(struct ferry_agent *agent, struct p
  */
 static uint32_t read_messages(struct ferry_agent *agent, struct pending *pending)
 {
-	struct uffd_msg msgs[MESSAGES];
+	struct uffd_msg *msgs = (struct uffd_msg *)(void *)agent->books->inbox;
 	uint32_t room = MESSAGES - pending->count;
 	uint32_t count;
 	long got;
@@ -209,10 +209,12 @@ static uint32_t read_messages(struct ferry_agent *agent, struct pending *pending
 	if (!room)
 		return 0;
 	__atomic_fetch_add(&agent->books->settling, 1, __ATOMIC_SEQ_CST);
-	got = ferry_sys3(SYS_read, agent->uffd.program, msgs, room * sizeof(msgs[0]));
+	got = ferry_sys3(SYS_read, agent->uffd.program, msgs, room * sizeof(struct uffd_msg));
 	count = got > 0 ? (uint32_t)((size_t)got / sizeof(msgs[0])) : 0;
-	for (uint32_t i = 0; i < count; i++)
+	for (uint32_t i = 0; i < count; i++) {
 		take_message(agent, &msgs[i], pending);
+		__atomic_store_n(&msgs[i].event, 0, __ATOMIC_RELEASE);
+	}
 	__atomic_fetch_sub(&agent->books->settling, 1, __ATOMIC_RELEASE);
 	return count;
 }
@@ -267,8 +269,11 @@ static uint32_t round_of(struct ferry_agent *agent)
 		else if (result == FERRY_FAULT_RETRY)
 			ferry_sys0(SYS_sched_yield);
 		else
-			return total;
+			break;
 	}
+	if (total)
+		ferry_house_ring(agent);
+	return total;
 }
 
 uint32_t ferry_handler_drain(struct ferry_agent *agent)

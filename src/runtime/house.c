@@ -2,9 +2,11 @@
 /*
  * house.c - what an agent does between faults.
  *
- * Once a second, or when rung: settle leases with the keeper, keep some zeroed frames ahead of
- * need, charge the copies that the host made after a fork, find memory that was mapped without our
- * knowledge. A process that does nothing costs one wake-up a second and no scan.
+ * Settles leases with the keeper, charges the copies that the host made after a fork, looks again
+ * where pages were in doubt, finds memory that was mapped without our knowledge: once a second
+ * while there is something to do. Faults, events and requests ring for it; a process that does
+ * nothing wakes nobody. Only pages shared since a fork have to be looked at unasked: the longer
+ * nothing comes of it the more seldom.
  */
 #include <errno.h>
 
@@ -17,6 +19,7 @@
 #include "runtime/zone.h"
 
 #define PERIOD_NS UINT64_C(1000000000)
+#define PERIOD_MAX_NS UINT64_C(16000000000)
 #define FERRY_USER_END (UINT64_C(1) << FERRY_VA_BITS)
 
 /* --- adoption ------------------------------------------------------------------------- */
@@ -136,30 +139,75 @@ static void reconcile(struct ferry_agent *agent)
 
 void ferry_house_ring(struct ferry_agent *agent)
 {
-	__atomic_fetch_add(&agent->house_bell, 1, __ATOMIC_RELEASE);
-	ferry_futex_wake(&agent->house_bell, 1);
+	if (__atomic_load_n(&agent->house_sleeps, __ATOMIC_SEQ_CST) == 0)
+		return;
+	__atomic_store_n(&agent->house_sleeps, 0, __ATOMIC_SEQ_CST);
+	ferry_futex_wake(&agent->house_sleeps, 1);
+}
+
+static void look_for_memory(struct ferry_agent *agent)
+{
+	uint64_t faults = __atomic_load_n(&agent->books->counters.faults, __ATOMIC_RELAXED);
+
+	if (faults == agent->faults_seen && !agent->scan_again)
+		return;
+	agent->faults_seen = faults;
+	agent->scan_again = thread_is_born();
+	ferry_house_scan(agent);
+}
+
+/* => how long nothing has to be done unless it is rung, 0: for ever. */
+static uint64_t rest_of(struct ferry_agent *agent, uint64_t before_ns)
+{
+	const struct ferry_space *space = &agent->space;
+	uint64_t cow;
+	bool pending;
+
+	ferry_lock_acquire(&agent->space.lock);
+	pending = space->doubt_start < space->doubt_end || space->young_start < space->young_end ||
+		  space->old_start < space->old_end;
+	cow = space->cow_pages;
+	ferry_lock_release(&agent->space.lock);
+	if (pending || agent->scan_again || cow != agent->cow_seen) {
+		agent->cow_seen = cow;
+		return PERIOD_NS;
+	}
+	/* Nobody tells when a shared page becomes the process's own. */
+	if (cow)
+		return before_ns && before_ns < PERIOD_MAX_NS ? before_ns * 2 : PERIOD_MAX_NS;
+	return 0;
+}
+
+/* Sleeps until it is rung, and then for what is left of a period: at most one round in each. */
+static void rest(struct ferry_agent *agent, uint64_t rest_ns)
+{
+	uint64_t began_ns = ferry_clock_ns(), slept_ns;
+	uint32_t never = 0;
+
+	__atomic_store_n(&agent->house_sleeps, 1, __ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&agent->books->counters.faults, __ATOMIC_SEQ_CST) == agent->faults_seen)
+		ferry_futex_wait(&agent->house_sleeps, 1, rest_ns);
+	__atomic_store_n(&agent->house_sleeps, 0, __ATOMIC_SEQ_CST);
+	slept_ns = ferry_clock_ns() - began_ns;
+	if (slept_ns < PERIOD_NS)
+		ferry_futex_wait(&never, 0, PERIOD_NS - slept_ns);
 }
 
 void ferry_house_run(void *arg)
 {
 	struct ferry_agent *agent = arg;
-	uint64_t faults_seen = 0;
+	uint64_t rest_ns = PERIOD_NS;
 
 	for (;;) {
-		uint32_t heard = __atomic_load_n(&agent->house_bell, __ATOMIC_ACQUIRE);
-		uint64_t faults = __atomic_load_n(&agent->books->counters.faults, __ATOMIC_RELAXED);
-
 		reconcile(agent);
 		if (agent->inherited) { /* take_over() counted itself in */
 			agent->inherited = false;
 			__atomic_fetch_sub(&agent->books->settling, 1, __ATOMIC_RELEASE);
 		}
-		if (faults != faults_seen) {
-			faults_seen = faults;
-			ferry_house_scan(agent);
-		}
+		look_for_memory(agent);
 		agent->uffd.mmu.ops->settle(&agent->uffd.mmu);
 		ferry_space_settle_leases(&agent->space);
-		ferry_futex_wait(&agent->house_bell, heard, PERIOD_NS);
+		rest_ns = rest_of(agent, rest_ns);
+		rest(agent, rest_ns);
 	}
 }

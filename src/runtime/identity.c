@@ -34,7 +34,7 @@ enum {
 };
 
 #define ANSWER_NS UINT64_C(5000000)
-#define LIMIT_NS UINT64_C(5000000000)
+#define LIMIT_NS UINT64_C(30000000000)
 
 struct identity {
 	uint32_t uid[4], gid[4]; /* real, effective, saved, file system */

@@ -260,6 +260,24 @@ static int seal_books(int fd)
 	return seals >= 0 && (seals & wanted) == wanted ? 0 : -EINVAL;
 }
 
+/*
+ * A process has joined again: after an exec, or because its agent was killed. What it had before is
+ * given up; an agent that has not noticed the exec has no more than the usual time.
+ */
+static void replace_older(struct ferry_keeper *keeper, const struct ferry_keeper_process *newer)
+{
+	for (uint32_t slot = 0; slot < keeper->process_end; slot++) {
+		struct ferry_keeper_process *older = keeper->processes[slot];
+
+		if (older == NULL || older == newer || older->pid != newer->pid)
+			continue;
+		if (older->agent_gone)
+			ferry_join_release(keeper, older);
+		else if (older->agent_fd >= 0 && older->leave_deadline_ns == 0)
+			older->leave_deadline_ns = ferry_watch_leave_deadline();
+	}
+}
+
 static int enter_agent(struct ferry_keeper *keeper, struct ferry_keeper_process *process,
 		       struct ferry_packet *packet)
 {
@@ -279,6 +297,7 @@ static int enter_agent(struct ferry_keeper *keeper, struct ferry_keeper_process 
 	process->books = take_fd(packet, 0);
 	process->program_uffd = take_fd(packet, 1);
 	process->arena_uffd = take_fd(packet, 2);
+	replace_older(keeper, process);
 	ferry_join_publish(keeper, process, FERRY_PROCESS_ALIVE);
 	return 0;
 }

@@ -9,7 +9,9 @@
  * A process of the machine goes through
  *   JOINING  it said JOIN; ends when its `up` socket closes or it dies before an agent came
  *   ALIVE    its agent said AGENT
- *   ORPHAN   its agent was killed; its pages were brought home (rescue.h), its leases stay
+ *   ORPHAN   its agent was killed; its pages were brought home (rescue.h), its leases stay until
+ *            it has joined again, in a slot of its own
+ *   LEFT     the same, but its agent gave up or crashed: it does not join again
  *   FREE     program and agent are gone (or the agent left by itself: exec): leases are returned
  *
  * Invariants:

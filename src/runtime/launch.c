@@ -18,6 +18,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -99,6 +100,7 @@ static void warn_if_unmanaged(const char *name)
 static int become_command(const struct ferry_launch *launch, const struct ferry_keeper *keeper,
 			  int join_fd, const struct inherited *inherited)
 {
+	struct stat status;
 	char *join = NULL;
 	int fd;
 
@@ -106,7 +108,8 @@ static int become_command(const struct ferry_launch *launch, const struct ferry_
 	fd = move_join_fd(join_fd, &inherited->files);
 	if (fd < 0)
 		return fail("no free descriptor");
-	if (asprintf(&join, "%d:%s", fd, keeper->socket_path) < 0 ||
+	if (fstat(fd, &status) != 0 ||
+	    asprintf(&join, "%d.%ju:%s", fd, (uintmax_t)status.st_ino, keeper->socket_path) < 0 ||
 	    setenv(FERRY_JOIN_ENV, join, 1) != 0 || set_preload(launch->preload) != 0)
 		return fail("environment");
 	warn_if_unmanaged(launch->argv[0]);

@@ -12,11 +12,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -32,12 +34,17 @@ enum {
 	ENV_ADDED = 3, /* two strings and the end */
 	THREAD_BLOCK_BYTES = 2304, /* libc's struct pthread: tid, robust list, rseq lie in it */
 	WELCOME_MS = 10000,
+	RESCUE_MS = 30000, /* how long a keeper may take to bring all pages home */
+	LOOK_MS = 100,     /* between two looks whether it is still there */
 };
+
+#define BUSY_NS UINT64_C(10000000)
 
 /* What children need in their environment, as it was when this program started. */
 static char env_preload[ENV_BYTES];
 static char env_join[ENV_BYTES];
 static int join_fd = -1;
+static uint64_t join_inode;
 static const char *join_path;
 
 extern const ptrdiff_t __rseq_offset __attribute__((weak));
@@ -138,35 +145,47 @@ static bool keep_environment(void)
 {
 	const char *join = getenv(FERRY_JOIN_ENV);
 	const char *preload = getenv("LD_PRELOAD");
-	char *colon;
+	char *end;
 
 	if (!join || !preload || strlen(join) + sizeof(FERRY_JOIN_ENV) + 1 > ENV_BYTES ||
 	    strlen(preload) + sizeof("LD_PRELOAD=") > ENV_BYTES)
 		return false;
 	stpcpy(stpcpy(env_join, FERRY_JOIN_ENV "="), join);
 	stpcpy(stpcpy(env_preload, "LD_PRELOAD="), preload);
-	colon = strchr(env_join, ':');
-	join_fd = atoi(env_join + sizeof(FERRY_JOIN_ENV));
-	join_path = colon ? colon + 1 : NULL;
+	join_fd = (int)strtol(env_join + sizeof(FERRY_JOIN_ENV), &end, 10);
+	join_inode = *end == '.' ? strtoull(end + 1, &end, 10) : 0;
+	join_path = *end == ':' ? end + 1 : NULL;
 	return true;
 }
 
 /* --- joining -------------------------------------------------------------------------- */
 
+/*
+ * A program may close what it does not know, and use the number for something of its own. The
+ * keeper named the socket by its inode.
+ */
+static bool is_join_socket(void)
+{
+	struct stat status;
+
+	return join_fd >= 0 && ferry_sys2(SYS_fstat, join_fd, &status) == 0 &&
+	       S_ISSOCK(status.st_mode) && status.st_ino == join_inode;
+}
+
+/* => a descriptor, -errno. */
 static int connect_control(void)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	long fd;
+	long fd, err;
 
 	if (!join_path || strlen(join_path) >= sizeof(address.sun_path))
-		return -1;
+		return -EINVAL;
 	strcpy(address.sun_path, join_path);
 	fd = ferry_sys3(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	if (fd >= 0 && ferry_sys3(SYS_connect, fd, &address, sizeof(address))) {
+	err = fd < 0 ? fd : ferry_sys3(SYS_connect, fd, &address, sizeof(address));
+	if (err && fd >= 0)
 		ferry_sys1(SYS_close, fd);
-		fd = -1;
-	}
-	return (int)fd;
+	return (int)(err ? err : fd);
 }
 
 /* Sends JOIN through the inherited socket, or through the control socket where the program has
@@ -174,17 +193,31 @@ static int connect_control(void)
 static int send_join(const int fds[2])
 {
 	struct ferry_msg msg = {.version = FERRY_PROTO_VERSION, .kind = FERRY_MSG_JOIN};
-	int err = ferry_proto_send(join_fd, &msg, fds, 2);
+	int err = is_join_socket() ? ferry_proto_send(join_fd, &msg, fds, 2) : -EBADF;
 	int control;
 
 	if (!err)
 		return 0;
 	control = connect_control();
 	if (control < 0)
-		return err;
+		return control;
 	err = ferry_proto_send(control, &msg, fds, 2);
 	ferry_sys1(SYS_close, control);
 	return err;
+}
+
+/* Whether somebody holds the other end of the join socket, or listens. */
+static bool is_keeper_gone(void)
+{
+	struct pollfd poll = {.fd = join_fd};
+	int control;
+
+	if (is_join_socket() && ferry_sys3(SYS_poll, &poll, 1, 0) >= 0)
+		return (poll.revents & POLLHUP) != 0;
+	control = connect_control();
+	if (control >= 0)
+		ferry_sys1(SYS_close, control);
+	return control == -ECONNREFUSED || control == -ENOENT;
 }
 
 static int map_machine(struct ferry_agent_start *start, int fd)
@@ -245,6 +278,9 @@ static char *thread_pointer(void)
 	return tp;
 }
 
+/* The kernel zeroes it when the main thread ends. Only that thread can ask for it. */
+static uint32_t *main_tid_word;
+
 static void describe_thread(struct ferry_agent_start *start)
 {
 	char *tp = thread_pointer();
@@ -252,7 +288,9 @@ static void describe_thread(struct ferry_agent_start *start)
 	size_t len = 0;
 
 	start->pid = (int32_t)ferry_sys0(SYS_getpid);
-	(void)ferry_sys2(SYS_prctl, PR_GET_TID_ADDRESS, &start->tid_word);
+	if (!start->former)
+		(void)ferry_sys2(SYS_prctl, PR_GET_TID_ADDRESS, &main_tid_word);
+	start->tid_word = main_tid_word;
 	start->thread_block = (ferry_va)(uintptr_t)tp;
 	start->thread_block_end = start->thread_block + THREAD_BLOCK_BYTES;
 	if (ferry_sys3(SYS_get_robust_list, 0, &robust, &len) == 0 && robust)
@@ -261,33 +299,123 @@ static void describe_thread(struct ferry_agent_start *start)
 		start->rseq_offset = __rseq_offset;
 }
 
+/* => 0, or -errno with start->what. */
+static int join(struct ferry_agent_start *start)
+{
+	struct ferry_packet welcome = {.fd_count = 0};
+	int err = meet_keeper(start, &welcome);
+
+	if (!err && start->former) {
+		start->machine = ferry_door.machine;
+	} else if (!err) {
+		start->what = "machine segment";
+		err = welcome.fd_count ? map_machine(start, welcome.fds[0]) : -EPROTO;
+	}
+	if (!err) {
+		start->process = (uint32_t)welcome.msg.a;
+		start->uffd_device = welcome.fd_count > 1 ? welcome.fds[1] : -1;
+		describe_thread(start);
+		ferry_door.machine = start->machine;
+		ferry_door.process = start->process;
+		ferry_door.pid = start->pid;
+		err = start->tid_word ? ferry_agent_launch(start) : -ENOSYS;
+	}
+	close_all((int[]){start->up, start->down}, 2);
+	close_all(welcome.fds, welcome.fd_count);
+	return err;
+}
+
 void ferry_preload_join(const struct ferry_books *parent)
 {
 	struct ferry_agent_start start = {
 		.up = -1, .down = -1, .uffd_device = -1, .parent = parent
 	};
-	struct ferry_packet welcome = {.fd_count = 0};
-	int err = meet_keeper(&start, &welcome);
+	int err = join(&start);
 
-	if (!err) {
-		start.what = "machine segment";
-		err = welcome.fd_count ? map_machine(&start, welcome.fds[0]) : -EPROTO;
-	}
-	if (!err) {
-		start.process = (uint32_t)welcome.msg.a;
-		start.uffd_device = welcome.fd_count > 1 ? welcome.fds[1] : -1;
-		describe_thread(&start);
-		ferry_door.machine = start.machine;
-		ferry_door.process = start.process;
-		ferry_door.pid = start.pid;
-		err = start.tid_word ? ferry_agent_launch(&start) : -ENOSYS;
-	}
-	close_all((int[]){start.up, start.down}, 2);
-	close_all(welcome.fds, welcome.fd_count);
 	if (err) {
 		ferry_door_reset();
-		say(start.what, strerrorname_np(-err));
+		/* That a machine's keeper is gone is said once, by who was there before. */
+		if (!is_keeper_gone())
+			say(start.what, strerrorname_np(-err));
 	}
+}
+
+/* --- another agent ---------------------------------------------------------------------- */
+
+static enum ferry_process_state own_state(void)
+{
+	const struct ferry_process *process =
+		&ferry_machine_processes(ferry_door.machine)[ferry_door.process];
+
+	return (enum ferry_process_state)__atomic_load_n(&process->state, __ATOMIC_ACQUIRE);
+}
+
+/* The keeper first brings the killed agent's pages home. => whether it has. */
+static bool await_rescue(void)
+{
+	uint32_t never = 0;
+
+	for (uint32_t waited = 0; waited < RESCUE_MS; waited++) {
+		enum ferry_process_state state = own_state();
+
+		if (state != FERRY_PROCESS_ALIVE)
+			return state == FERRY_PROCESS_ORPHAN;
+		if (waited % LOOK_MS == 0 && is_keeper_gone())
+			return false;
+		ferry_futex_wait(&never, 0, 1000000);
+	}
+	return false;
+}
+
+/* Books that were given up before these, and are read by nobody any more. */
+static const struct ferry_books *old_books;
+
+static void forget_old_books(const struct ferry_books *former)
+{
+	if (old_books && __atomic_load_n(&ferry_door.readers, __ATOMIC_SEQ_CST) == 0)
+		(void)ferry_sys2(SYS_munmap, old_books, FERRY_BOOKS_SIZE_BYTES);
+	old_books = former;
+}
+
+static bool replace_agent(void)
+{
+	struct ferry_agent_start start = {
+		.up = -1, .down = -1, .uffd_device = -1, .former = ferry_door.books
+	};
+	int err;
+
+	if (!start.former || !await_rescue())
+		return false;
+	__atomic_store_n(&ferry_door.state, FERRY_DOOR_REOPENING, __ATOMIC_RELEASE);
+	ferry_zone_destroy();
+	ferry_thread_reset();
+	ferry_door_repost();
+	ferry_door.generation++;
+	err = join(&start);
+	if (err && !is_keeper_gone())
+		say(start.what, strerrorname_np(-err));
+	else if (!err)
+		forget_old_books(start.former);
+	return err == 0;
+}
+
+bool ferry_door_reopen(void)
+{
+	static uint32_t busy; /* futex */
+	uint64_t mask;
+
+	if (ferry_sys0(SYS_getpid) != ferry_door.pid)
+		return false;
+	mask = ferry_signals_block();
+	while (__atomic_exchange_n(&busy, 1, __ATOMIC_ACQUIRE))
+		ferry_futex_wait(&busy, 1, BUSY_NS);
+	if (__atomic_load_n(&ferry_door.state, __ATOMIC_ACQUIRE) != FERRY_DOOR_SHUT &&
+	    __atomic_load_n(&ferry_door.agent, __ATOMIC_ACQUIRE) == 0 && !replace_agent())
+		__atomic_store_n(&ferry_door.state, FERRY_DOOR_SHUT, __ATOMIC_RELEASE);
+	__atomic_store_n(&busy, 0, __ATOMIC_RELEASE);
+	ferry_futex_wake(&busy, 1);
+	ferry_signals_restore(mask);
+	return __atomic_load_n(&ferry_door.state, __ATOMIC_ACQUIRE) == FERRY_DOOR_OPEN;
 }
 
 /* --- start ---------------------------------------------------------------------------- */

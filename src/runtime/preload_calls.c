@@ -149,9 +149,11 @@ struct call {
 static void wait_until_settled(void)
 {
 	for (uint32_t tries = 0; ferry_door_is_open(); tries++) {
-		uint32_t never = 0;
+		uint32_t never = 0, settling;
 
-		if (!__atomic_load_n(&ferry_door.books->settling, __ATOMIC_ACQUIRE))
+		settling = __atomic_load_n(&ferry_door_read_books()->settling, __ATOMIC_ACQUIRE);
+		ferry_door_leave_books();
+		if (!settling)
 			return;
 		if (tries < SETTLE_YIELDS)
 			ferry_sys0(SYS_sched_yield);
@@ -190,15 +192,21 @@ static bool has_unmanaged(const struct arrays *a, size_t count)
 	return memchr(a->reasons, FERRY_REASON_UNMANAGED, count) != NULL;
 }
 
+static void query_books(struct arrays *a, size_t count)
+{
+	ferry_books_query_pages(ferry_door_read_books(), count, a->pages, a->status, a->reasons);
+	ferry_door_leave_books();
+}
+
 static void query(struct arrays *a, size_t count)
 {
 	wait_until_settled();
-	ferry_books_query_pages(ferry_door.books, count, a->pages, a->status, a->reasons);
+	query_books(a, count);
 	if (!has_unmanaged(a, count))
 		return;
 	/* It may be memory that libc mapped for itself a moment ago. */
 	(void)ferry_door_ask(FERRY_REQUEST_SCAN, 0, 0, 0, 0);
-	ferry_books_query_pages(ferry_door.books, count, a->pages, a->status, a->reasons);
+	query_books(a, count);
 	settle_unmanaged(a, count, true);
 }
 
@@ -207,7 +215,6 @@ static void need_movers(void)
 	while (__atomic_load_n(&ferry_door.movers, __ATOMIC_ACQUIRE) < 2) {
 		if (ferry_door_ask(FERRY_REQUEST_MOVERS, 0, 0, 0, 0))
 			return;
-		__atomic_fetch_add(&ferry_door.movers, 1, __ATOMIC_ACQ_REL);
 	}
 }
 
@@ -216,7 +223,7 @@ static int64_t move(struct arrays *a, size_t count, unsigned flags)
 	int64_t ret;
 
 	wait_until_settled();
-	ferry_books_query_pages(ferry_door.books, count, a->pages, a->status, a->reasons);
+	query_books(a, count);
 	if (has_unmanaged(a, count))
 		(void)ferry_door_ask(FERRY_REQUEST_SCAN, 0, 0, 0, 0);
 	need_movers();
@@ -536,7 +543,8 @@ static int interface_move_range(const void *start, size_t len_bytes, int node,
 		wait_until_settled();
 		(void)ferry_door_ask(FERRY_REQUEST_SCAN, 0, 0, 0, 0);
 		need_movers();
-		run.asked_pages = ferry_range_count(ferry_door.books, &run.r->call);
+		run.asked_pages = ferry_range_count(ferry_door_read_books(), &run.r->call);
+		ferry_door_leave_books();
 		err = run_range(&run);
 		if (report)
 			report_range(report, run.r, ferry_clock_ns() - run.started_ns);
@@ -567,8 +575,9 @@ static int interface_query_range(const void *start, size_t count, int *status)
 	for (size_t done = 0; done < count && !err;) {
 		size_t block = count - done < QUERY_BLOCK ? count - done : QUERY_BLOCK;
 
-		ferry_books_query_range(ferry_door.books, at + done * FERRY_PAGE_SIZE, block,
-				  (int32_t *)(void *)buffer.memory);
+		ferry_books_query_range(ferry_door_read_books(), at + done * FERRY_PAGE_SIZE,
+					block, (int32_t *)(void *)buffer.memory);
+		ferry_door_leave_books();
 		err = ferry_user_write(status + done, buffer.memory, block * sizeof(status[0]));
 		done += block;
 	}

@@ -44,20 +44,20 @@ static void join_as_child(void)
 static pid_t fork_by(pid_t (*next)(void))
 {
 	uint64_t mask;
-	bool closed;
+	int64_t gate;
 	pid_t pid;
 	int saved;
 
 	if (!ferry_door_is_open() || ferry_sys0(SYS_getpid) != ferry_door.pid)
 		return next();
 	mask = ferry_signals_block();
-	closed = ferry_door_ask(FERRY_REQUEST_GATE_CLOSE, 0, 0, 0, 0) == 0;
+	gate = ferry_door_ask(FERRY_REQUEST_GATE_CLOSE, 0, 0, 0, 0);
 	pid = next();
 	saved = errno;
 	if (pid == 0)
 		join_as_child();
-	else if (closed)
-		(void)ferry_door_ask(FERRY_REQUEST_GATE_OPEN, 0, 0, 0, 0);
+	else if (gate >= 0)
+		(void)ferry_door_ask(FERRY_REQUEST_GATE_OPEN, (uint64_t)gate, 0, 0, 0);
 	ferry_signals_restore(mask);
 	errno = saved;
 	return pid;

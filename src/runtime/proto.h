@@ -8,7 +8,8 @@
  *   control socket   DIR/NAME.sock, listening. A connection is a client (CLI, library), or a
  *                    program whose inherited join socket was lost: told apart by the first message.
  *   join socket      a SOCK_SEQPACKET socketpair made by the keeper; the programs' end is inherited
- *                    by all of them (descriptor number and control path in PAGEFERRY_JOIN=FD:PATH).
+ *                    by all of them (descriptor number, its inode and the control path in
+ *                    PAGEFERRY_JOIN=FD.INODE:PATH).
  *                    A program that starts makes two socketpairs and sends one end of each: `up`
  *                    and `down`.
  *   up               agent asks, keeper answers (LEASE, API), or is told (AGENT, RETURN, NOMEM).

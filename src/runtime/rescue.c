@@ -21,7 +21,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { EVENTS_MAX = 256, CHILDREN_MAX = 16, TRIES_MAX = 20000, PAUSE_US = 100 };
+enum { CHILDREN_MAX = 4096, TRIES_MAX = 20000, PAUSE_US = 100 };
 
 /* What the program did to its addresses since the books were written. */
 struct change {
@@ -38,8 +38,9 @@ struct rescue {
 	uint64_t leaf[FERRY_HUGE_PAGES]; /* the host's page map of 2 MiB of the program */
 	int children[CHILDREN_MAX];      /* userfaultfds of children forked meanwhile */
 	uint32_t child_count;
-	struct change changes[EVENTS_MAX];
-	uint32_t change_count;
+	struct change *changes;
+	size_t change_count, change_room;
+	bool short_of_memory; /* a change could not be noted */
 	uint64_t pages;
 };
 
@@ -80,8 +81,18 @@ static void read_leaf(struct rescue *r, uint64_t va)
 
 static void add_change(struct rescue *r, struct change change)
 {
-	if (r->change_count < EVENTS_MAX)
-		r->changes[r->change_count++] = change;
+	if (r->change_count == r->change_room) {
+		size_t room = r->change_room != 0 ? r->change_room * 2 : 256;
+		struct change *changes = realloc(r->changes, room * sizeof(*changes));
+
+		if (changes == NULL) {
+			r->short_of_memory = true;
+			return;
+		}
+		r->changes = changes;
+		r->change_room = room;
+	}
+	r->changes[r->change_count++] = change;
 }
 
 static void note_event(struct rescue *r, const struct uffd_msg *msg)
@@ -121,7 +132,7 @@ static void read_events(struct rescue *r)
 /* Where the page of va is by now. => false: it is gone. */
 static bool follow(const struct rescue *r, uint64_t *va)
 {
-	for (uint32_t i = 0; i < r->change_count; i++) {
+	for (size_t i = 0; i < r->change_count; i++) {
 		const struct change *change = &r->changes[i];
 
 		if (*va - change->from >= change->length)
@@ -226,19 +237,31 @@ static int rescue_range(struct rescue *r, uint64_t start, uint64_t end)
 	return 0;
 }
 
-/* The regions as they stand: a killed agent may have left the sequence count odd for ever. */
+/*
+ * Events that the agent had read and perhaps not, or in part, brought into the books. Applied once
+ * more they change nothing: what has moved is not at its old place any more. (A fork's descriptor
+ * went with the agent.)
+ */
+static void read_inbox(struct rescue *r)
+{
+	for (uint32_t i = 0; i < FERRY_INBOX_MESSAGES; i++) {
+		struct uffd_msg msg;
+
+		memcpy(&msg, &r->books->inbox[i], sizeof(msg));
+		if (msg.event != UFFD_EVENT_FORK)
+			note_event(r, &msg);
+	}
+}
+
+/* All tables: a page that was just moved elsewhere may lie in no region yet. */
 static int rescue_pages(struct rescue *r)
 {
-	const struct ferry_region *regions = ferry_books_regions(r->books);
-	uint32_t count = r->books->region_count;
-	int error = 0;
+	int error;
 
+	read_inbox(r);
 	read_events(r);
-	for (uint32_t i = 0; i < count && i < FERRY_REGIONS_MAX && error == 0; i++) {
-		if (regions[i].start < regions[i].end)
-			error = rescue_range(r, ferry_page_down(regions[i].start), regions[i].end);
-	}
-	return error;
+	error = rescue_range(r, 0, UINT64_C(1) << FERRY_VA_BITS);
+	return error == 0 && r->short_of_memory ? -ENOMEM : error;
 }
 
 /* Ends the delivery of faults for all that is mapped, wherever it is by now; all threads wake. */
@@ -297,6 +320,7 @@ static int run(struct rescue *r)
 	(void)close(r->pagemap);
 	for (uint32_t i = 0; i < r->child_count; i++)
 		(void)close(r->children[i]);
+	free(r->changes);
 	return error;
 }
 

@@ -80,6 +80,11 @@ static void drop_watch(struct ferry_keeper *keeper, int *fd)
 	*fd = -1;
 }
 
+uint64_t ferry_watch_leave_deadline(void)
+{
+	return ferry_keeper_now_ns() + FERRY_LEAVE_WAIT_S * NS_PER_S;
+}
+
 void ferry_watch_program_ended(struct ferry_keeper *keeper, struct ferry_keeper_process *process)
 {
 	process->program_gone = true;
@@ -89,12 +94,25 @@ void ferry_watch_program_ended(struct ferry_keeper *keeper, struct ferry_keeper_
 	}
 	/* The descriptor stays, unwatched: it still names the process for nobody else. */
 	ferry_keeper_unwatch(keeper, process->program_fd);
-	process->leave_deadline_ns = ferry_keeper_now_ns() + FERRY_LEAVE_WAIT_S * NS_PER_S;
+	process->leave_deadline_ns = ferry_watch_leave_deadline();
 }
 
-/* How an agent ended. => true if it left by itself. */
-static bool left_by_itself(struct ferry_keeper_process *process)
+enum ending {
+	LEFT,     /* the program has left its memory */
+	GAVE_UP,  /* it could not go on, or crashed */
+	KILLED,   /* by somebody else */
+};
+
+static enum ending ending_of(bool exited, int value)
 {
+	if (exited)
+		return value == 0 ? LEFT : GAVE_UP;
+	return value == SIGKILL ? KILLED : GAVE_UP;
+}
+
+static enum ending how_ended(const struct ferry_keeper_process *process)
+{
+	int status = process->agent_status;
 	siginfo_t info = { .si_pid = 0 };
 
 	/* It is our child as a rule, and SIGCHLD may not have been served yet. Whom we look at here
@@ -103,16 +121,20 @@ static bool left_by_itself(struct ferry_keeper_process *process)
 	    waitid(P_PIDFD, (id_t)process->agent_fd, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) ==
 		    0 &&
 	    info.si_pid != 0)
-		return info.si_code == CLD_EXITED && info.si_status == 0;
-	return process->agent_status_known && WIFEXITED(process->agent_status) &&
-	       WEXITSTATUS(process->agent_status) == 0;
+		return ending_of(info.si_code == CLD_EXITED, info.si_status);
+	if (!process->agent_status_known)
+		return KILLED;
+	return ending_of(WIFEXITED(status),
+			 WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
 }
 
-static void become_orphan(struct ferry_keeper *keeper, struct ferry_keeper_process *process)
+static void become_orphan(struct ferry_keeper *keeper, struct ferry_keeper_process *process,
+			  enum ending ending)
 {
+	const char *how = ending == KILLED ? "was killed" : "gave up";
 	int32_t agent_pid = process->agent_pid;
 	uint64_t pages = 0;
-	char line[160];
+	char line[200];
 	int error = ferry_rescue_process(keeper, process, &pages);
 
 	if (error == -ESRCH) {
@@ -120,36 +142,37 @@ static void become_orphan(struct ferry_keeper *keeper, struct ferry_keeper_proce
 		return;
 	}
 	if (error != 0) {
-		(void)snprintf(
-			line, sizeof(line),
-			"pageferry: the agent %d of process %d was killed and its pages cannot "
-			"be brought home (%s): ending the process",
-			agent_pid, process->pid, strerror(-error));
+		(void)snprintf(line, sizeof(line),
+			       "pageferry: the agent %d of process %d %s and its pages cannot "
+			       "be brought home (%s): ending the process",
+			       agent_pid, process->pid, how, strerror(-error));
 		ferry_keeper_say(keeper, line);
 		(void)syscall(SYS_pidfd_send_signal, process->program_fd, SIGKILL, NULL, 0);
 	} else {
-		(void)snprintf(
-			line, sizeof(line),
-			"pageferry: the agent %d of process %d was killed: %llu pages brought "
-			"home; the process runs on unmanaged",
-			agent_pid, process->pid, (unsigned long long)pages);
+		(void)snprintf(line, sizeof(line),
+			       "pageferry: the agent %d of process %d %s: %llu pages brought "
+			       "home; the process %s",
+			       agent_pid, process->pid, how, (unsigned long long)pages,
+			       ending == KILLED ? "starts another one when it needs it"
+						: "runs on unmanaged");
 		ferry_keeper_say(keeper, line);
 	}
 	process->agent_pid = 0;
-	ferry_join_publish(keeper, process, FERRY_PROCESS_ORPHAN);
+	ferry_join_publish(keeper, process,
+			   ending == KILLED ? FERRY_PROCESS_ORPHAN : FERRY_PROCESS_LEFT);
 }
 
 void ferry_watch_agent_ended(struct ferry_keeper *keeper, struct ferry_keeper_process *process)
 {
-	bool clean = left_by_itself(process);
+	enum ending ending = how_ended(process);
 
 	process->agent_gone = true;
 	drop_watch(keeper, &process->agent_fd);
 	ferry_watch_reap(keeper); /* it may have been the last child */
-	if (clean || process->program_gone)
+	if (ending == LEFT || process->program_gone)
 		ferry_join_release(keeper, process);
 	else
-		become_orphan(keeper, process);
+		become_orphan(keeper, process, ending);
 }
 
 void ferry_watch_report_left(struct ferry_keeper *keeper, bool over)
