@@ -3,6 +3,10 @@
 # An idle program costs nothing: once all is settled, neither its agent nor the keeper wakes up.
 . "$(dirname "$0")/lib.sh" || exit 1
 
+# Nobody else asks this machine anything.
+export XDG_RUNTIME_DIR=$work
+chmod 700 "$work"
+
 start --nodes 2x256M -- bash -c 'x=$(head -c 20000000 /dev/zero | tr "\0" x); exec sleep 1000'
 switches() {
 	local pid
