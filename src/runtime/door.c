@@ -111,18 +111,6 @@ static void close_left_window(void)
 	ferry_futex_wake(&window->open, INT32_MAX);
 }
 
-/* Not one thread of it is left. */
-static bool agent_lost(void)
-{
-	const struct ferry_process *process =
-		&ferry_machine_processes(ferry_door.machine)[ferry_door.process];
-	uint32_t state = __atomic_load_n(&process->state, __ATOMIC_ACQUIRE);
-
-	return __atomic_load_n(&ferry_door.state, __ATOMIC_ACQUIRE) == FERRY_DOOR_SHUT ||
-	       state == FERRY_PROCESS_ORPHAN || state == FERRY_PROCESS_LEFT ||
-	       ferry_sys2(SYS_kill, ferry_door.agent_pid, 0) == -ESRCH;
-}
-
 static void wait_for_window(void)
 {
 	struct ferry_window *window = &ferry_door.window;
@@ -131,7 +119,8 @@ static void wait_for_window(void)
 		if (ferry_sys0(SYS_getpid) != ferry_door.pid)
 			return;
 		ferry_futex_wait(&window->open, 1, LOOK_NS);
-		if (__atomic_load_n(&window->open, __ATOMIC_SEQ_CST) != 0 && agent_lost())
+		if (__atomic_load_n(&window->open, __ATOMIC_SEQ_CST) != 0 &&
+		    __atomic_load_n(&ferry_door.agent, __ATOMIC_ACQUIRE) == 0)
 			close_left_window();
 	}
 }
