@@ -32,15 +32,17 @@ def machine_of(ferry, pid):
     return {"processes": [], "keeper_pid": 0}
 
 
-def agents_of(ferry, pid):
-    return {process["pid"]: process["agent_pid"]
-            for process in machine_of(ferry, pid)["processes"] if process["agent_pid"] > 0}
+def agent_of(ferry, root, pid):
+    """0 if there is none, or that of the image before the last exec has not left."""
+    agents = [process["agent_pid"] for process in machine_of(ferry, root)["processes"]
+              if process["pid"] == pid]
+    return agents[0] if len(agents) == 1 else 0
 
 
 def await_agent(ferry, root, pid, former):
     end = time.monotonic() + LIMIT_S
     while time.monotonic() < end:
-        agent = agents_of(ferry, root).get(pid, 0)
+        agent = agent_of(ferry, root, pid)
         if agent not in (0, former):
             return agent
         if not os.path.exists(f"/proc/{pid}"):
