@@ -103,8 +103,10 @@ static uint32_t node_of(const struct block *block, uint32_t i)
 static uint32_t adopt_run(const struct block *block, uint32_t i)
 {
 	struct ferry_space *space = block->space;
-	bool alone = space->machine->policy.mode == FERRY_POLICY_INTERLEAVE;
-	uint32_t node = node_of(block, i), n = 1;
+	bool alone = space->machine->policy.mode == FERRY_POLICY_INTERLEAVE ||
+		     space->mmu->caps.real_nodes;
+	ferry_va va = block->va + (ferry_va)i * FERRY_PAGE_SIZE;
+	uint32_t node = ferry_entry_locate(space, va, node_of(block, i)), n = 1;
 	struct ferry_run run;
 	int ret;
 
@@ -112,7 +114,7 @@ static uint32_t adopt_run(const struct block *block, uint32_t i)
 		n++;
 	ret = ferry_pool_take(&space->pools[node], space->mmu, n, FERRY_FILL_NONE, &run);
 	if (ret < 0) {
-		ferry_entry_adopt(space, &block->slots[i], node);
+		ferry_entry_adopt(space, &block->slots[i], va, node);
 		return 1;
 	}
 	ferry_pool_charge(&space->pools[node], run.pages);
@@ -161,7 +163,7 @@ static void take_zero_page(const struct block *block, uint32_t i)
 	if (err == 0)
 		ferry_entry_set(space, slot, zero);
 	else if (err == -ESTALE)
-		ferry_entry_adopt(space, slot, node_of(block, i));
+		ferry_entry_adopt(space, slot, va, node_of(block, i));
 	else
 		clear_zero_page(space, slot, va, node_of(block, i));
 }
@@ -185,7 +187,7 @@ static void reconcile_mapped(const struct block *block, uint32_t i)
 		return;
 	}
 	if (ferry_pte_has(*slot, FERRY_PTE_COW) && (flags & FERRY_MMU_EXCLUSIVE) != 0)
-		ferry_entry_own(space, slot);
+		ferry_entry_own(space, slot, va);
 	if (ferry_pte_has(*slot, FERRY_PTE_NO_SLOT) && ferry_entry_number(space, slot) != 0)
 		doubt_page(block, i);
 }
@@ -467,9 +469,11 @@ void ferry_space_own_shared(struct ferry_space *space)
 	while (va < end && space->cow_pages > 0) {
 		struct ferry_pte *leaf = ferry_entry_leaf(space, va);
 
+		va = ferry_huge_down(va);
 		for (uint32_t i = 0; i < FERRY_HUGE_PAGES; i++) {
 			if (ferry_pte_has(leaf[i], FERRY_PTE_COW))
-				ferry_entry_own(space, &leaf[i]);
+				ferry_entry_own(space, &leaf[i],
+						va + (ferry_va)i * FERRY_PAGE_SIZE);
 		}
 		va = ferry_ptable_next_leaf(space->books, ferry_huge_down(va) + FERRY_HUGE_SIZE,
 					    end);

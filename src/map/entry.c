@@ -103,10 +103,17 @@ void ferry_entry_split(struct ferry_space *space, ferry_va va)
 	}
 }
 
-void ferry_entry_own(struct ferry_space *space, struct ferry_pte *slot)
+void ferry_entry_own(struct ferry_space *space, struct ferry_pte *slot, ferry_va va)
 {
 	uint32_t node = ferry_pte_frame(*slot).node;
+	uint32_t real = ferry_entry_locate(space, va, node);
 
+	if (real != node) { /* the host made the copy elsewhere, and there it stays */
+		ferry_entry_forget(space, slot);
+		ferry_entry_adopt(space, slot, va, real);
+		ferry_count(&space->books->counters.cow_charged, 1);
+		return;
+	}
 	ferry_entry_set(space, slot, ferry_entry_with(*slot, 0, FERRY_PTE_COW));
 	if (ferry_pte_has(*slot, FERRY_PTE_NO_SLOT))
 		return;
@@ -131,9 +138,14 @@ int ferry_entry_number(struct ferry_space *space, struct ferry_pte *slot)
 	return 0;
 }
 
-void ferry_entry_adopt(struct ferry_space *space, struct ferry_pte *slot, uint32_t node)
+void ferry_entry_adopt(struct ferry_space *space, struct ferry_pte *slot, ferry_va va,
+		       uint32_t node)
 {
-	struct ferry_frame frame = { .number = 0, .node = (uint16_t)node, .huge = 0 };
+	struct ferry_frame frame = {
+		.number = 0,
+		.node = (uint16_t)ferry_entry_locate(space, va, node),
+		.huge = 0,
+	};
 	uint32_t flags = (uint32_t)ferry_entry_blank(*slot).word | FERRY_PTE_NO_SLOT;
 
 	ferry_entry_set(space, slot, ferry_pte_make(FERRY_PTE_MAPPED, frame, flags));

@@ -125,7 +125,7 @@ FERRY_MUST_CHECK int ferry_entry_take_zero(struct ferry_space *space, struct fer
 /* The entries of the huge frame around va become those of small frames. */
 void ferry_entry_split(struct ferry_space *space, ferry_va va);
 /* The page of a COW entry is the process's own now. */
-void ferry_entry_own(struct ferry_space *space, struct ferry_pte *slot);
+void ferry_entry_own(struct ferry_space *space, struct ferry_pte *slot, ferry_va va);
 /* Gives a number to an entry that has none. => 0, -EMFILE. */
 FERRY_MUST_CHECK int ferry_entry_number(struct ferry_space *space, struct ferry_pte *slot);
 /*
@@ -135,7 +135,15 @@ FERRY_MUST_CHECK int ferry_entry_number(struct ferry_space *space, struct ferry_
  */
 FERRY_MUST_CHECK int ferry_frames_enter(struct ferry_space *space, ferry_va va,
 					struct ferry_run run, uint32_t *done);
-/* The host has a page at va that the entry knows nothing of: charges it to node. */
-void ferry_entry_adopt(struct ferry_space *space, struct ferry_pte *slot, uint32_t node);
+/* The host has a page at va that the entry knows nothing of: charges it to node, or where it is. */
+void ferry_entry_adopt(struct ferry_space *space, struct ferry_pte *slot, ferry_va va,
+		       uint32_t node);
+/* => the node that a page of the host's making at va belongs to, if policy says node. */
+static inline uint32_t ferry_entry_locate(struct ferry_space *space, ferry_va va, uint32_t node)
+{
+	struct ferry_mmu *mmu = space->mmu;
+
+	return mmu->caps.real_nodes ? mmu->ops->locate(mmu, va, node) : node;
+}
 
 #endif

@@ -285,6 +285,13 @@ static int check_reclaim_exclusive(struct ferry_mmu *mmu, ferry_va va, uint32_t 
 	return check->below->ops->reclaim_exclusive(check->below, va, pages);
 }
 
+static uint32_t check_locate(struct ferry_mmu *mmu, ferry_va va, uint32_t node)
+{
+	struct ferry_mmu *below = check_of(mmu)->below;
+
+	return below->ops->locate == NULL ? node : below->ops->locate(below, va, node);
+}
+
 static void check_settle(struct ferry_mmu *mmu)
 {
 	struct ferry_mmu_check *check = check_of(mmu);
@@ -396,6 +403,7 @@ static const struct ferry_mmu_ops check_ops = {
 	.next_present = check_next_present,
 	.reclaim_exclusive = check_reclaim_exclusive,
 	.settle = check_settle,
+	.locate = check_locate,
 	.fill = check_fill,
 	.drop = check_drop,
 	.copy_frame = check_copy_frame,

@@ -161,6 +161,13 @@ static int inject_reclaim_exclusive(struct ferry_mmu *mmu, ferry_va va, uint32_t
 	return err;
 }
 
+static uint32_t inject_locate(struct ferry_mmu *mmu, ferry_va va, uint32_t node)
+{
+	struct ferry_mmu *below = inject_of(mmu)->below;
+
+	return below->ops->locate == NULL ? node : below->ops->locate(below, va, node);
+}
+
 static void inject_settle(struct ferry_mmu *mmu)
 {
 	struct ferry_mmu *below = inject_of(mmu)->below;
@@ -260,6 +267,7 @@ static const struct ferry_mmu_ops inject_ops = {
 	.next_present = inject_next_present,
 	.reclaim_exclusive = inject_reclaim_exclusive,
 	.settle = inject_settle,
+	.locate = inject_locate,
 	.fill = inject_fill,
 	.drop = inject_drop,
 	.copy_frame = inject_copy_frame,

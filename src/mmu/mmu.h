@@ -64,6 +64,7 @@ struct ferry_mmu_caps {
 	bool move;      /* enter() works, and both ways are cheap; otherwise only enter_copy() */
 	bool zero_page; /* enter_zero() works and its page can be told by lookup() */
 	bool huge;      /* 2 MiB frames can be filled and moved whole */
+	bool real_nodes; /* locate() is to be asked */
 };
 
 struct ferry_mmu;
@@ -110,6 +111,13 @@ struct ferry_mmu_ops {
 	/* => address of the first page in [start, end) at which anything is present, or end. May be
 	 * NULL: then callers look up everything. */
 	ferry_va (*next_present)(struct ferry_mmu *mmu, ferry_va start, ferry_va end);
+
+	/*
+	 * The node to which a page of the host's making belongs: node, if its memory is there or
+	 * could be brought there; else the one where it is, if there is such a node. May be NULL:
+	 * then any node will do.
+	 */
+	uint32_t (*locate)(struct ferry_mmu *mmu, ferry_va va, uint32_t node);
 
 	/*
 	 * A page that was shared by a fork and is mapped here only again (lookup says EXCLUSIVE)

@@ -246,11 +246,9 @@ static int copy_failed(struct ferry_uffd *uffd, ferry_va va, int err)
 	return ferry_uffd_final_error(uffd, err);
 }
 
-static int uffd_enter_copy(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame frame,
-			   uint32_t pages, uint32_t *done)
+static int copy_in(struct ferry_uffd *uffd, ferry_va va, ferry_va slot, uint32_t pages,
+		   uint32_t *done)
 {
-	struct ferry_uffd *uffd = uffd_of(mmu);
-	ferry_va slot = ferry_uffd_slot(uffd, frame);
 	uint32_t piece = pages;
 
 	*done = 0;
@@ -274,6 +272,24 @@ static int uffd_enter_copy(struct ferry_mmu *mmu, ferry_va va, struct ferry_fram
 			piece = pages - *done;
 	}
 	return 0;
+}
+
+static int uffd_enter_copy(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame frame,
+			   uint32_t pages, uint32_t *done)
+{
+	struct ferry_uffd *uffd = uffd_of(mmu);
+	int err;
+
+	ferry_uffd_prefer(uffd, frame.node, true);
+	err = copy_in(uffd, va, ferry_uffd_slot(uffd, frame), pages, done);
+	ferry_uffd_prefer(uffd, frame.node, false);
+	ferry_uffd_bring_to_node(uffd, va, *done, frame.node);
+	return err;
+}
+
+static uint32_t uffd_locate(struct ferry_mmu *mmu, ferry_va va, uint32_t node)
+{
+	return ferry_uffd_locate(uffd_of(mmu), va, node);
 }
 
 int ferry_uffd_write_protect(struct ferry_uffd *uffd, ferry_va va, uint64_t pages, uint64_t mode)
@@ -580,6 +596,8 @@ static int uffd_arm(struct ferry_mmu *mmu, ferry_va start, uint64_t len_bytes)
 
 	if (ret == 0 && uffd->no_thp)
 		(void)ferry_sys3(SYS_madvise, start, len_bytes, MADV_NOHUGEPAGE);
+	if (ret == 0)
+		ferry_uffd_arm_policy(uffd, start, len_bytes);
 	return (int)ret;
 }
 
@@ -608,6 +626,7 @@ static const struct ferry_mmu_ops uffd_ops = {
 	.next_present = uffd_next_present,
 	.reclaim_exclusive = uffd_reclaim_exclusive,
 	.settle = uffd_settle,
+	.locate = uffd_locate,
 	.fill = uffd_fill,
 	.drop = uffd_drop,
 	.copy_frame = uffd_copy_frame,
@@ -666,10 +685,12 @@ static bool can_scan(const struct ferry_uffd *uffd)
 
 int ferry_uffd_init(struct ferry_uffd *uffd)
 {
-	int sink_err = make_sink(uffd);
+	int first_err = make_sink(uffd);
 
-	if (sink_err)
-		return sink_err;
+	if (!first_err)
+		first_err = ferry_uffd_bind_nodes(uffd);
+	if (first_err)
+		return first_err;
 	for (uint32_t n = 0; n < uffd->node_count; n++) {
 		struct ferry_arena *arena = &uffd->arena[n];
 		int err = register_arena(uffd, arena->small, arena->slots);
@@ -689,8 +710,10 @@ int ferry_uffd_init(struct ferry_uffd *uffd)
 	uffd->mmu.ops = &uffd_ops;
 	uffd->mmu.caps = (struct ferry_mmu_caps){
 		.move = !uffd->evicts,
-		.zero_page = uffd->scans || uffd->evicts,
+		/* Evicting, the host would make the frame of a first write, anywhere. */
+		.zero_page = uffd->scans || (uffd->evicts && !uffd->real_nodes),
 		.huge = !uffd->evicts,
+		.real_nodes = uffd->real_nodes,
 	};
 	return 0;
 }

@@ -32,6 +32,7 @@ struct ferry_arena {
 	uint64_t slots;       /* in each of the two */
 	uint64_t small_ready; /* slots below this are readable and writable (a) */
 	uint64_t huge_ready;  /* (a) */
+	int32_t real_node;    /* (c) of the host, that it is bound to; -1: none */
 };
 
 struct ferry_uffd {
@@ -44,6 +45,7 @@ struct ferry_uffd {
 	int pagemap;  /* (c) /proc/self/pagemap */
 	int memory;   /* (c) /proc/self/mem, -1 unless evicts */
 	bool evicts;  /* (c) no UFFDIO_MOVE here, or it is not to be used */
+	bool real_nodes; /* (c) an arena is bound to a node of the host */
 	bool scans;   /* (c) the host has PAGEMAP_SCAN, and it is used */
 	bool no_thp;  /* (c) the host makes huge pages unasked: 4 KiB regions must refuse them */
 	bool huge_used; /* (a) a 2 MiB frame was made: lookup() must tell whether it is whole */
@@ -67,6 +69,9 @@ struct ferry_uffd {
  * by the caller) and finds out what the host can do. => 0, -errno.
  */
 FERRY_MUST_CHECK int ferry_uffd_init(struct ferry_uffd *uffd);
+/* Has the host move pages of the program that are elsewhere than on the node's real node. */
+void ferry_uffd_bring_to_node(const struct ferry_uffd *uffd, ferry_va va, uint32_t pages,
+			      uint32_t node);
 /* => the address of a slot. */
 ferry_va ferry_uffd_slot(const struct ferry_uffd *uffd, struct ferry_frame frame);
 

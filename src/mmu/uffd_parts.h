@@ -60,6 +60,14 @@ FERRY_MUST_CHECK int ferry_uffd_evict(struct ferry_uffd *uffd, ferry_va va, ferr
 				      uint32_t pages, uint32_t *done);
 /* A page at va may be one that the host would drop: settle() sees to it. */
 void ferry_uffd_note_lazy(struct ferry_uffd *uffd, ferry_va va, uint32_t pages);
+/* uffd_nodes.c: binds the arenas that stand for nodes of the host. => 0, -errno. */
+FERRY_MUST_CHECK int ferry_uffd_bind_nodes(struct ferry_uffd *uffd);
+/* Memory of the program is armed. */
+void ferry_uffd_arm_policy(const struct ferry_uffd *uffd, ferry_va start, uint64_t len_bytes);
+/* What the host allocates for the calling thread comes from the node (begin), or from anywhere. */
+void ferry_uffd_prefer(const struct ferry_uffd *uffd, uint32_t node, bool begin);
+/* As mmu->locate. */
+uint32_t ferry_uffd_locate(const struct ferry_uffd *uffd, ferry_va va, uint32_t node);
 /* As mmu->settle. */
 void ferry_uffd_settle(struct ferry_uffd *uffd);
 

@@ -148,7 +148,7 @@ static bool judge_shared(struct ferry_mover *m, size_t index, struct ferry_pte *
 		ferry_mover_settle_shared(m, index);
 		return false;
 	}
-	ferry_entry_own(m->space, slot);
+	ferry_entry_own(m->space, slot, m->moves[index].va);
 	return true;
 }
 

@@ -66,6 +66,7 @@ struct ferry_agent {
 	uint32_t handler_count; /* (c) */
 	bool inherited;        /* the house's: entries of a parent are not compared with the host
 				  yet */
+	uint64_t forks_settled; /* the house's: forks after which no page is shared any more */
 	bool by_cpu;           /* (c) placement needs the CPU of the faulting thread */
 };
 

@@ -177,6 +177,7 @@ static int lay_arenas(struct ferry_agent *agent, ferry_va at)
 		struct ferry_arena *arena = &agent->uffd.arena[i];
 
 		arena->slots = arena_slots(&nodes[i]);
+		arena->real_node = nodes[i].real_node;
 		arena->small = at;
 		arena->huge = at + arena->slots * FERRY_PAGE_SIZE;
 		at = arena->huge + arena->slots * FERRY_PAGE_SIZE;

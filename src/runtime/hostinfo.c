@@ -101,12 +101,25 @@ uint32_t ferry_hostinfo_cpu_count(void)
 
 bool ferry_hostinfo_has_node(int32_t real_node)
 {
-	char path[64];
+	FILE *file = fopen("/sys/devices/system/node/has_memory", "re");
+	bool found = false;
+	int first, last;
 
-	(void)snprintf(path, sizeof(path), "/sys/devices/system/node/node%d", real_node);
-	/* A host without NUMA support has the one node 0 and no directory for it. */
-	return access(path, F_OK) == 0 ||
-	       (real_node == 0 && access("/sys/devices/system/node", F_OK) != 0);
+	/* A host without NUMA support has the one node 0 and no file about it. */
+	if (file == NULL)
+		return real_node == 0;
+	while (!found && fscanf(file, "%d", &first) == 1) {
+		int separator = fgetc(file);
+
+		last = first;
+		if (separator == '-' && fscanf(file, "%d", &last) == 1)
+			separator = fgetc(file);
+		found = real_node >= first && real_node <= last;
+		if (separator != ',')
+			break;
+	}
+	(void)fclose(file);
+	return found;
 }
 
 int ferry_hostinfo_open_userfaultfd(int *device)

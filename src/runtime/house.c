@@ -15,6 +15,7 @@
 #include "map/region.h"
 #include "runtime/agent.h"
 #include "runtime/maps.h"
+#include "runtime/strays.h"
 #include "runtime/thread.h"
 #include "runtime/zone.h"
 
@@ -206,6 +207,7 @@ void ferry_house_run(void *arg)
 		}
 		look_for_memory(agent);
 		agent->uffd.mmu.ops->settle(&agent->uffd.mmu);
+		ferry_strays_look(agent);
 		ferry_space_settle_leases(&agent->space);
 		rest_ns = rest_of(agent, rest_ns);
 		rest(agent, rest_ns);

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
+# guest: what is sampled ends before emulation has taken a sample
 # Node capacities are limits over all processes of a machine, as seen from outside.
 . "$(dirname "$0")/lib.sh" || exit 1
 

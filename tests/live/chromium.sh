@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
+# guest: its programs are not taken along
 # timeout: 240
 # Chromium without a screen renders a file of ours, all its processes ferried in turn: the same
 # picture as bare.

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
+# guest: it is what every test there does
 # Pages leave as on kernels without UFFDIO_MOVE: copied, then reclaimed by the host if nobody else
 # refers to them. What a device writes, what lies in a pipe and what is shared is kept.
 . "$(dirname "$0")/lib.sh" || exit 1

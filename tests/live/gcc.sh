@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
+# guest: its programs are not taken along
 # timeout: 240
 # gcc, as and ld, driven by ninja, build this project while every process of the build is ferried in
 # turn: each object, library and program is the same, byte for byte, as from a bare build.

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
+# guest: its programs are not taken along
 # timeout: 240
 # git gc and git clone, every process ferried in turn: the same objects and refs as before, and fsck
 # finds nothing.

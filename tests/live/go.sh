@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
+# guest: its programs are not taken along
 # A Go program that loads libc (fzf) and maps its memory by system calls of its own, ferried all the
 # time: the same lines as bare.
 . "$(dirname "$0")/lib.sh" || exit 1

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
+# guest: its programs are not taken along
 # timeout: 240
 # OpenJDK sorts under two of its collectors, ferried all the time: the same results as bare.
 . "$(dirname "$0")/lib.sh" || exit 1

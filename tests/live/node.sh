@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
+# guest: its programs are not taken along
 # node with a JSON job in two threads, ferried all the time: the same digests as bare.
 . "$(dirname "$0")/lib.sh" || exit 1
 

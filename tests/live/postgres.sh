@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
+# guest: its programs are not taken along
 # timeout: 240
 # PostgreSQL as a user who is not root: initdb, a server whose processes are all ferried in turn,
 # pgbench with four clients. The books of pgbench balance, and the server ends in good order.

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
+# guest: its programs are not taken along
 # Static programs, of C and of Go, run as if bare after one line that says so; what they exec is
 # managed again.
 . "$(dirname "$0")/lib.sh" || exit 1

@@ -220,8 +220,8 @@ static void check_whole_moves(uint64_t *entries, int *status)
 		check_disjoint(entries, status);
 		for (size_t i = 0; i < PAGES; i++) {
 			REQUIRE(status[i] == node, "page %zu: status %d", i, status[i]);
-			REQUIRE(frame_of(old[i]) != frame_of(entries[i]), "page %zu kept its frame",
-				i);
+			REQUIRE(frame_of(old[i]) != frame_of(entries[i]) || live_evicts(),
+				"page %zu kept its frame", i);
 			REQUIRE(*(uint64_t *)(void *)(area + i * PAGE) == i, "page %zu changed", i);
 		}
 		moved_pages += PAGES;

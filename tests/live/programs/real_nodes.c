@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * real_nodes.c - nodes 0 and 1 of the machine stand for the host's nodes 0 and 1 (or both for its
+ * only one): what the machine says of a page is what the kernel says.
+ *
+ * The kernel is asked by a system call of our own, past everything that stands in front of libc.
+ *
+ *  - pages touched first, moved back and forth, copied in (read-only and locked mappings);
+ *  - pages that were mapped past us and found;
+ *  - copies that the kernel makes after a fork, charged within a second.
+ *
+ * usage: real_nodes [one]    one: the host has a single node, behind both
+ */
+#define _GNU_SOURCE 1
+#include "live.h"
+
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+enum { PAGES = 2048, ROUNDS = 40, PATIENCE_S = 5 };
+
+static bool one_node;
+static char *area;
+
+static long raw_call(long number, long a, long b, long c, long d, long e, long f)
+{
+	register long r10 __asm__("r10") = d;
+	register long r8 __asm__("r8") = e;
+	register long r9 __asm__("r9") = f;
+	long result;
+
+	__asm__ volatile("syscall"
+			 : "=a"(result)
+			 : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+			 : "rcx", "r11", "memory");
+	return result;
+}
+
+/* => pages on which the kernel and the machine disagree; *first is one of them. */
+static size_t count_wrong(char *memory, size_t pages, size_t *first, int *kernel, int *machine)
+{
+	void *addresses[PAGES];
+	size_t wrong = 0;
+
+	for (size_t i = 0; i < pages; i++)
+		addresses[i] = memory + i * PAGE;
+	REQUIRE(ferry_query_range(0, memory, pages, machine) == 0, "ferry_query_range");
+	REQUIRE(raw_call(SYS_move_pages, 0, (long)pages, (long)addresses, 0, (long)kernel, 2) == 0,
+		"the kernel's move_pages");
+	for (size_t i = 0; i < pages; i++) {
+		int node = one_node && machine[i] >= 0 ? 0 : machine[i];
+
+		if (node < 0 || node == kernel[i])
+			continue;
+		if (wrong++ == 0 || kernel[i] != -ENOENT)
+			*first = i;
+	}
+	return wrong;
+}
+
+/*
+ * What the kernel did unseen is in the books within a second; all else at once, but that the kernel
+ * has no answer (-ENOENT) while it migrates a page on its own, to compact memory.
+ */
+static void compare(char *memory, size_t pages, bool at_once, const char *what)
+{
+	static int kernel[PAGES], machine[PAGES];
+	uint64_t end = live_now_ns() + PATIENCE_S * live_slow() * UINT64_C(1000000000);
+	size_t first = 0, wrong;
+
+	while ((wrong = count_wrong(memory, pages, &first, kernel, machine)) != 0) {
+		REQUIRE((!at_once || kernel[first] == -ENOENT) && live_now_ns() < end,
+			"%s: %zu pages; page %zu is on node %d, the kernel says %d", what, wrong,
+			first, machine[first], kernel[first]);
+		live_sleep_us(50000);
+	}
+}
+
+static uint64_t move_at_random(uint64_t *seed)
+{
+	void *pages[MOVE_MAX];
+	int targets[MOVE_MAX], status[MOVE_MAX];
+	uint8_t reasons[MOVE_MAX];
+	size_t count = 1 + live_below(seed, MOVE_MAX);
+	size_t first = live_below(seed, PAGES - count + 1);
+	uint64_t moved = 0;
+	long result;
+
+	for (size_t i = 0; i < count; i++) {
+		pages[i] = area + (first + i) * PAGE;
+		targets[i] = (int)live_below(seed, 2);
+	}
+	result = ferry_move_pages_reasons(0, count, pages, targets, status, reasons, FERRY_MOVE);
+	REQUIRE(result >= 0 || result == -ENOENT, "ferry_move_pages: %ld", result);
+	for (size_t i = 0; i < count; i++)
+		moved += reasons[i] == live_reason("moved");
+	return moved;
+}
+
+static void mark(char *memory, size_t pages, char value)
+{
+	for (size_t i = 0; i < pages; i++)
+		memory[i * PAGE] = (char)(value + (char)i);
+}
+
+static void check_marks(const char *memory, size_t pages, char value)
+{
+	for (size_t i = 0; i < pages; i++)
+		REQUIRE(memory[i * PAGE] == (char)(value + (char)i), "page %zu has lost its byte",
+			i);
+}
+
+static void fork_and_copy(void)
+{
+	int status;
+	pid_t pid = fork();
+
+	REQUIRE(pid >= 0, "fork");
+	if (pid == 0) {
+		mark(area, PAGES / 2, 9);
+		compare(area, PAGES / 2, false, "copies of a child");
+		_exit(0);
+	}
+	mark(area + PAGES / 2 * PAGE, PAGES / 2, 5);
+	REQUIRE(waitpid(pid, &status, 0) == pid && status == 0, "child: %x", (unsigned)status);
+	mark(area, PAGES, 5);
+	compare(area, PAGES, false, "copies after a fork");
+}
+
+/* Mapped and touched past everything: found when the machine is asked for moves. */
+static void find_foreign(void)
+{
+	long memory = raw_call(SYS_mmap, 0, PAGES * PAGE, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	REQUIRE(memory > 0, "mmap");
+	mark((char *)memory, PAGES, 3);
+	(void)ferry_move_range(0, (void *)memory, PAGES * PAGE, 1, NULL, NULL);
+	compare((char *)memory, PAGES, false, "memory that was found");
+	check_marks((char *)memory, PAGES, 3);
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t seed = live_seed(), moved = 0;
+
+	one_node = argc > 1 && strcmp(argv[1], "one") == 0;
+	live_watchdog(100);
+	REQUIRE(live_nodes() == 2, "two nodes are needed");
+	area = live_map((size_t)PAGES * PAGE);
+	mark(area, PAGES, 1);
+	compare(area, PAGES, true, "first touch");
+	for (int i = 0; i < ROUNDS; i++) {
+		moved += move_at_random(&seed);
+		compare(area, PAGES, true, "moves");
+	}
+	check_marks(area, PAGES, 1);
+	REQUIRE(mprotect(area, PAGES / 2 * PAGE, PROT_READ) == 0, "mprotect");
+	(void)!mlock(area + PAGES / 2 * PAGE, 16 * PAGE);
+	for (int i = 0; i < ROUNDS; i++) {
+		moved += move_at_random(&seed);
+		compare(area, PAGES, true, "moves of read-only and locked pages");
+	}
+	check_marks(area, PAGES, 1);
+	REQUIRE(mprotect(area, PAGES / 2 * PAGE, PROT_READ | PROT_WRITE) == 0, "mprotect");
+	(void)!munlock(area + PAGES / 2 * PAGE, 16 * PAGE);
+	fork_and_copy();
+	check_marks(area, PAGES, 5);
+	find_foreign();
+	printf("moved %llu\n", (unsigned long long)moved);
+	return 0;
+}
