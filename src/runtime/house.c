@@ -47,7 +47,9 @@ static bool thread_is_born(void)
 	return __atomic_load_n(&ferry_door.births, __ATOMIC_ACQUIRE) != 0;
 }
 
-int ferry_house_adopt(struct ferry_agent *agent, ferry_va start, ferry_va end, uint32_t flags)
+/* found: a mapping that was found, which may be the stack of a thread that is being born. */
+static int adopt_gaps(struct ferry_agent *agent, ferry_va start, ferry_va end, uint32_t flags,
+		      bool found)
 {
 	ferry_va at = start;
 	int err = 0;
@@ -57,7 +59,7 @@ int ferry_house_adopt(struct ferry_agent *agent, ferry_va start, ferry_va end, u
 
 		ferry_lock_acquire(&agent->space.lock);
 		if (!next_gap(agent->books, &at, &gap_end) ||
-		    ((flags & FERRY_REGION_ADOPTED) && thread_is_born())) {
+		    (found && thread_is_born())) {
 			ferry_lock_release(&agent->space.lock);
 			break;
 		}
@@ -66,6 +68,11 @@ int ferry_house_adopt(struct ferry_agent *agent, ferry_va start, ferry_va end, u
 		at = gap_end;
 	}
 	return err;
+}
+
+int ferry_house_adopt(struct ferry_agent *agent, ferry_va start, ferry_va end, uint32_t flags)
+{
+	return adopt_gaps(agent, start, end, flags, false);
 }
 
 int ferry_house_adopt_at(struct ferry_agent *agent, ferry_va va)
@@ -85,7 +92,7 @@ int ferry_house_adopt_at(struct ferry_agent *agent, ferry_va va)
 	if (mapping.start > va || !mapping.anonymous ||
 	    ferry_zone_covers(mapping.start, mapping.end))
 		return -ENOENT;
-	return ferry_house_adopt(agent, mapping.start, mapping.end, FERRY_REGION_ADOPTED);
+	return adopt_gaps(agent, mapping.start, mapping.end, FERRY_REGION_ADOPTED, true);
 }
 
 void ferry_house_go_blind(struct ferry_agent *agent)
@@ -115,7 +122,7 @@ void ferry_house_scan(struct ferry_agent *agent)
 		    mapping.end > FERRY_USER_END)
 			continue;
 		/* What cannot be registered (special mappings) stays the host's. */
-		if (ferry_house_adopt(agent, mapping.start, mapping.end, FERRY_REGION_ADOPTED))
+		if (adopt_gaps(agent, mapping.start, mapping.end, FERRY_REGION_ADOPTED, true))
 			continue;
 	}
 }

@@ -208,6 +208,14 @@ FERRY_EXPORT int madvise(void *addr, size_t len, int advice)
 	return (int)set_errno(advise(addr, len, advice));
 }
 
+static void tell_around(const void *p)
+{
+	int saved = errno;
+
+	(void)ferry_door_ask(FERRY_REQUEST_AT, (uint64_t)(uintptr_t)p, 0, 0, 0);
+	errno = saved;
+}
+
 /* --- the heap ------------------------------------------------------------------------- */
 
 static void *heap_seen; /* (a) end of the heap that the agent knows of */
@@ -217,10 +225,14 @@ void ferry_preload_heap_grew(void)
 	char *now = __atomic_load_n((void **)&__curbrk, __ATOMIC_ACQUIRE);
 	char *seen = __atomic_exchange_n(&heap_seen, now, __ATOMIC_ACQ_REL);
 
-	if (now > seen && seen && ferry_door_is_open()) {
+	if (now <= seen || !ferry_door_is_open())
+		return;
+	/* Nobody had asked for a heap before: where it begins, the kernel knows. */
+	if (seen)
 		tell_mapped((ferry_va)(uintptr_t)seen, (size_t)(now - seen), FERRY_REGION_ADOPTED);
-		ferry_preload_lock_found();
-	}
+	else
+		tell_around(now - 1);
+	ferry_preload_lock_found();
 }
 
 static void look_at_heap(void)
@@ -308,11 +320,8 @@ static void look_at_other_heap(void *p)
 
 static void tell_chunk(const void *p)
 {
-	int saved = errno;
-
-	(void)ferry_door_ask(FERRY_REQUEST_AT, (uint64_t)(uintptr_t)p, 0, 0, 0);
+	tell_around(p);
 	ferry_preload_lock_found();
-	errno = saved;
 }
 
 /* After glibc gave p: has it mapped anything new for it? */
