@@ -186,6 +186,25 @@ static int check_remove(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame f
 	return answer(check, err, remove_errors);
 }
 
+static int check_remove_locked(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame frame,
+			       uint32_t pages, uint32_t *done)
+{
+	struct ferry_mmu_check *check = check_of(mmu);
+	int err = -EINVAL;
+
+	begin(check);
+	assert_frames(check, frame, pages, true);
+	assert_address(va, frame);
+	assert_all(check, frame, pages, false);
+	FERRY_ASSERT(!frame.huge);
+	*done = check->below->ops->remove_locked != NULL ? NOT_SET : 0;
+	if (check->below->ops->remove_locked != NULL)
+		err = check->below->ops->remove_locked(check->below, va, frame, pages, done);
+	assert_done(err, *done, pages);
+	note(check, frame, *done, true);
+	return answer(check, err, remove_errors);
+}
+
 static int check_access(struct ferry_mmu *mmu, ferry_va va)
 {
 	struct ferry_mmu_check *check = check_of(mmu);
@@ -395,6 +414,7 @@ static const struct ferry_mmu_ops check_ops = {
 	.enter = check_enter,
 	.enter_copy = check_enter_copy,
 	.remove = check_remove,
+	.remove_locked = check_remove_locked,
 	.access = check_access,
 	.enter_zero = check_enter_zero,
 	.unprotect = check_unprotect,

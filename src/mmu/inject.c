@@ -91,6 +91,16 @@ static int inject_remove(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame 
 	return on_range(mmu, FERRY_OP_REMOVE, inject_of(mmu)->below->ops->remove, &range, done);
 }
 
+static int inject_remove_locked(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame frame,
+				uint32_t pages, uint32_t *done)
+{
+	range_op *call = inject_of(mmu)->below->ops->remove_locked;
+	struct range range = { va, frame, pages };
+
+	*done = 0;
+	return call == NULL ? -EINVAL : on_range(mmu, FERRY_OP_REMOVE, call, &range, done);
+}
+
 static int inject_access(struct ferry_mmu *mmu, ferry_va va)
 {
 	struct ferry_mmu *below = inject_of(mmu)->below;
@@ -259,6 +269,7 @@ static const struct ferry_mmu_ops inject_ops = {
 	.enter = inject_enter,
 	.enter_copy = inject_enter_copy,
 	.remove = inject_remove,
+	.remove_locked = inject_remove_locked,
 	.access = inject_access,
 	.enter_zero = inject_enter_zero,
 	.unprotect = inject_unprotect,

@@ -309,6 +309,35 @@ static int soft_remove(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame fr
 	return err;
 }
 
+/* In one step: the locks are as if they were not there meanwhile. Plain mappings only. */
+static int soft_remove_locked(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame frame,
+			      uint32_t pages, uint32_t *done)
+{
+	struct ferry_soft *soft = soft_of(mmu);
+	bool locked[FERRY_HUGE_PAGES] = { false };
+	int err;
+
+	assert_range(va, frame, pages);
+	FERRY_ASSERT(pages <= FERRY_HUGE_PAGES && !frame.huge);
+	ferry_soft_step(soft);
+	ferry_soft_lock(soft);
+	for (uint32_t i = 0; i < pages; i++) {
+		struct ferry_soft_page *page = ferry_soft_mapped_at(soft, ferry_soft_va_plus(va, i));
+
+		if (page == NULL)
+			continue;
+		locked[i] = page->locked;
+		page->locked = false;
+	}
+	*done = ferry_soft_take_out(soft, va, frame, pages, &err);
+	for (uint32_t i = 0; i < pages; i++) {
+		if (locked[i])
+			ferry_soft_page_at(soft, ferry_soft_va_plus(va, i))->locked = true;
+	}
+	ferry_soft_unlock(soft);
+	return err;
+}
+
 static int soft_access(struct ferry_mmu *mmu, ferry_va va)
 {
 	struct ferry_soft *soft = soft_of(mmu);
@@ -670,6 +699,7 @@ static const struct ferry_mmu_ops soft_ops = {
 	.enter = soft_enter,
 	.enter_copy = soft_enter_copy,
 	.remove = soft_remove,
+	.remove_locked = soft_remove_locked,
 	.access = soft_access,
 	.enter_zero = soft_enter_zero,
 	.unprotect = soft_unprotect,

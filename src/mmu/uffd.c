@@ -23,6 +23,10 @@
 #include "base/sys.h"
 #include "mmu/uffd_parts.h"
 
+#ifndef MLOCK_ONFAULT
+#define MLOCK_ONFAULT 1
+#endif
+
 enum {
 	READY_STEP = 8192, /* slots made accessible at a time: 32 MiB */
 	MOVE_TRIES = 8,
@@ -220,6 +224,27 @@ static int uffd_remove(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame fr
 		*done += went;
 	}
 	return ferry_uffd_final_error(uffd, err);
+}
+
+/*
+ * UFFDIO_MOVE wants both sides locked or none: so the slots are locked for the moment, and may be
+ * filled by faults only, or they would be at once.
+ */
+static int uffd_remove_locked(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame frame,
+			      uint32_t pages, uint32_t *done)
+{
+	struct ferry_uffd *uffd = uffd_of(mmu);
+	ferry_va slot = ferry_uffd_slot(uffd, frame);
+	uint64_t bytes = (uint64_t)pages * FERRY_PAGE_SIZE;
+	int err = make_ready(uffd, frame, pages);
+
+	*done = 0;
+	if (uffd->evicts || (!err && ferry_sys3(SYS_mlock2, slot, bytes, MLOCK_ONFAULT)))
+		return -EINVAL;
+	if (!err)
+		err = uffd_remove(mmu, va, frame, pages, done);
+	(void)ferry_sys2(SYS_munlock, slot, bytes);
+	return err;
 }
 
 static int uffd_access(struct ferry_mmu *mmu, ferry_va va)
@@ -618,6 +643,7 @@ static const struct ferry_mmu_ops uffd_ops = {
 	.enter = uffd_enter,
 	.enter_copy = uffd_enter_copy,
 	.remove = uffd_remove,
+	.remove_locked = uffd_remove_locked,
 	.access = uffd_access,
 	.enter_zero = uffd_enter_zero,
 	.unprotect = uffd_unprotect,

@@ -232,10 +232,14 @@ static void answer_protected(struct ferry_mover *m, struct ferry_flight_page *pa
 
 	if (move_inaccessible(m, page))
 		return;
-	if (locked && m->options->seed)
+	if (locked && m->options->seed) {
 		answer(m, page, -EPERM, FERRY_REASON_LOCKED);
-	else
+	} else if (locked && page->source.huge) { /* small ones can be moved */
+		ferry_entry_split(m->space, page->va);
+		put_off(m, page, FERRY_REASON_BUSY);
+	} else {
 		answer(m, page, -EBUSY, FERRY_REASON_PROTECTION);
+	}
 }
 
 /* An event is in the way of a page: it is tried again once the event was read. */
@@ -314,9 +318,26 @@ static void launch(struct ferry_mover *m, uint32_t count)
 	ferry_count(&m->space->books->counters.batches, 1);
 }
 
-void ferry_mover_out(struct ferry_mover *m, uint32_t n, size_t *next)
+/* Takes a run of pages out, or one huge frame. By the contract of 2006 locked pages stay. */
+static int take_out(struct ferry_mover *m, const struct ferry_flight_page *page, uint32_t len,
+		    uint32_t *done)
 {
 	struct ferry_mmu *mmu = m->space->mmu;
+	bool huge = page->source.huge != 0;
+	int err = mmu->ops->remove(mmu, page->va, page->slot, huge ? FERRY_HUGE_PAGES : len, done);
+	uint32_t more = 0;
+
+	if (err == -EINVAL && !huge && !m->options->seed && mmu->ops->remove_locked != NULL) {
+		err = mmu->ops->remove_locked(mmu, page->va + (ferry_va)*done * FERRY_PAGE_SIZE,
+					      ferry_frame_plus(page->slot, *done), len - *done,
+					      &more);
+		*done += more;
+	}
+	return err;
+}
+
+void ferry_mover_out(struct ferry_mover *m, uint32_t n, size_t *next)
+{
 	struct ferry_flight_page *pages = m->flight.pages;
 	uint32_t r = 0, w = 0;
 	bool go_on = true;
@@ -332,8 +353,7 @@ void ferry_mover_out(struct ferry_mover *m, uint32_t n, size_t *next)
 			stay(m, &pages[r++]);
 			continue;
 		}
-		err = mmu->ops->remove(mmu, pages[r].va, pages[r].slot,
-				       pages[r].source.huge ? FERRY_HUGE_PAGES : len, &done);
+		err = take_out(m, &pages[r], len, &done);
 		if (pages[r].source.huge)
 			done = done == FERRY_HUGE_PAGES;
 		for (; done > 0; done--) {

@@ -7,5 +7,7 @@
 FERRY_TEST_MANAGED=0 timeout 60 "$programs/protections" >"$work/bare" 2>&1 ||
 	fail "bare: $(tail -n 3 "$work/bare")"
 run --nodes 3x128M -- "$programs/protections"
+[ "$(grep VmLck "$work/out" | uniq -c | tr -s ' \t' ' ')" = " 2 VmLck: 2048 kB" ] ||
+	fail "locked: $(grep VmLck "$work/out")"
 grep -v '^moved\|^asked' "$work/out"
 assert_own_moves 1000 50

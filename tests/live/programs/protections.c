@@ -125,23 +125,30 @@ static void read_frames(int pagemap, char *area, uint64_t *frames)
 		frames[i] &= (UINT64_C(1) << 55) - 1;
 }
 
-static void expect_moved(char *area, int node, const char *reason, int status_wanted)
+static void expect_answer(char *area, int node, unsigned flags, const char *reason,
+			  int status_wanted)
 {
 	static void *pages[PAGES];
 	static int targets[PAGES], status[PAGES];
 	static uint8_t reasons[PAGES];
+	long result;
 
 	for (size_t i = 0; i < PAGES; i++) {
 		pages[i] = area + i * PAGE;
 		targets[i] = node;
 	}
-	REQUIRE(ferry_move_pages_reasons(0, PAGES, pages, targets, status, reasons, FERRY_MOVE) >=
-			0,
-		"ferry_move_pages");
+	result = ferry_move_pages_reasons(0, PAGES, pages, targets, status, reasons,
+					  FERRY_MOVE | flags);
+	REQUIRE(result >= 0 || result == -ENOENT, "ferry_move_pages: %ld", result);
 	for (size_t i = 0; i < PAGES; i++)
 		REQUIRE(status[i] == status_wanted && reasons[i] == live_reason(reason),
 			"page %zu: status %d, reason %s", i, status[i],
 			ferry_reason_name(reasons[i]));
+}
+
+static void expect_moved(char *area, int node, const char *reason, int status_wanted)
+{
+	expect_answer(area, node, 0, reason, status_wanted);
 }
 
 static void check_protection(int protection, const char *rights)
@@ -194,6 +201,48 @@ static void check_key(void)
 	}
 	printf("key %d\n", key);
 	munmap(area, (size_t)PAGES * PAGE);
+}
+
+static void print_locked(void)
+{
+	FILE *file = fopen("/proc/self/status", "r");
+	char line[256];
+
+	REQUIRE(file != NULL, "/proc/self/status");
+	while (fgets(line, sizeof(line), file) != NULL)
+		if (strncmp(line, "VmLck:", 6) == 0)
+			printf("%s", line);
+	fclose(file);
+}
+
+/* By the contract of 2006 locked pages stay; Linux moves them, and they are locked afterwards. */
+static void check_locked(int protection)
+{
+	static uint64_t before[PAGES], after[PAGES];
+	int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	char *area = live_map((size_t)PAGES * PAGE);
+	unsigned char vec[PAGES];
+
+	fill(area, PAGES);
+	REQUIRE(nodes < 2 || live_move_all(area, PAGES, 0, 5) == 0, "pages do not move to node 0");
+	protect(area, PAGES, protection);
+	REQUIRE(mlock(area, (size_t)PAGES * PAGE) == 0, "mlock: %s", strerror(errno));
+	if (nodes >= 2) {
+		expect_answer(area, 1, FERRY_CONTRACT_SEED, "locked", -EPERM);
+		read_frames(pagemap, area, before);
+		expect_answer(area, 1, FERRY_CONTRACT_LINUX, "moved", 1);
+		read_frames(pagemap, area, after);
+		for (size_t i = 0; i < PAGES && geteuid() == 0; i++)
+			REQUIRE(before[i] != after[i], "locked page %zu kept its frame", i);
+	}
+	check_filled(area, PAGES);
+	REQUIRE(mincore(area, (size_t)PAGES * PAGE, vec) == 0, "mincore");
+	for (size_t i = 0; i < PAGES; i++)
+		REQUIRE(vec[i] & 1, "locked page %zu is not there", i);
+	print_locked();
+	REQUIRE(munlock(area, (size_t)PAGES * PAGE) == 0, "munlock");
+	munmap(area, (size_t)PAGES * PAGE);
+	close(pagemap);
 }
 
 /* --- stores into what may only be read ------------------------------------------------------ */
@@ -356,6 +405,8 @@ int main(void)
 	check_protection(PROT_READ | PROT_WRITE | PROT_EXEC, "rwx");
 	check_protection(PROT_NONE, "---");
 	check_key();
+	check_locked(PROT_READ | PROT_WRITE);
+	check_locked(PROT_READ);
 	check_stores();
 	check_code(protect, "mprotect");
 	check_code(protect_raw, "a raw call");
