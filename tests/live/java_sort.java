@@ -69,9 +69,5 @@ class Sort {
 			threads[t].join();
 			System.out.println("thread " + t + " " + sums[t]);
 		}
-		for (var bean : java.lang.management.ManagementFactory.getGarbageCollectorMXBeans()) {
-			if (bean.getCollectionCount() > 0)
-				System.err.println(bean.getName() + ": " + bean.getCollectionCount());
-		}
 	}
 }
