@@ -165,6 +165,14 @@ static struct ferry_stream *find_stream(struct ferry_space *space, ferry_va va)
 	return oldest;
 }
 
+/* Never much more than the streak has proved to be of use. */
+static uint32_t ahead_limit(uint32_t streak)
+{
+	uint32_t further = streak - FERRY_STREAK_START;
+
+	return further < 6 ? UINT32_C(1) << further : FERRY_AHEAD_MAX;
+}
+
 /* How many pages to give for a write at va: 1, or more in a streak of ascending first touches. */
 static uint32_t pages_wanted(struct service *s)
 {
@@ -178,8 +186,8 @@ static uint32_t pages_wanted(struct service *s)
 	if (!s->fault->write || s->streak <= FERRY_STREAK_START ||
 	    s->space->machine->policy.mode == FERRY_POLICY_INTERLEAVE)
 		return 1;
-	if (max > FERRY_AHEAD_MAX)
-		max = FERRY_AHEAD_MAX;
+	if (max > ahead_limit(s->streak))
+		max = ahead_limit(s->streak);
 	if (max > (region->end - s->va) >> FERRY_PAGE_SHIFT)
 		max = (uint32_t)((region->end - s->va) >> FERRY_PAGE_SHIFT);
 	while (n < max && s->slot[n].word == 0)

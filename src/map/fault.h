@@ -46,7 +46,8 @@ enum ferry_fault_result {
 FERRY_MUST_CHECK enum ferry_fault_result ferry_fault_serve(struct ferry_space *space,
 							   struct ferry_fault *fault);
 
-/* Fault-around: starts after this many ascending first touches, then places up to ... pages. */
-enum { FERRY_STREAK_START = 16, FERRY_AHEAD_MAX = 64 };
+/* Fault-around: starts after this many ascending first touches; the next one places two pages, each
+ * further one twice as many as the last, up to FERRY_AHEAD_MAX. */
+enum { FERRY_STREAK_START = 2, FERRY_AHEAD_MAX = 64 };
 
 #endif

@@ -28,6 +28,13 @@ static void store(struct rig *it, uint32_t page, uint64_t value)
 	assert_int_equal(rig_store(it, THREAD, rig_va(it, page), value), FERRY_SOFT_DONE);
 }
 
+/* Downwards: no streak, so no page is placed ahead. */
+static void store_singly(struct rig *it, uint32_t pages)
+{
+	for (uint32_t i = pages; i-- > 0;)
+		store(it, i, i + 1);
+}
+
 static uint64_t load(struct rig *it, uint32_t page)
 {
 	uint64_t value = 4711;
@@ -175,8 +182,7 @@ static void what_is_left_shared_is_charged_at_last(void **state)
 	(void)state;
 	begin(&rig, 100);
 	rig_map(&rig, 0, 32, 0);
-	for (uint32_t i = 0; i < 10; i++)
-		store(&rig, i, i + 1);
+	store_singly(&rig, 10);
 	begin(&other, 100);
 	copy_parent_to_child();
 	ferry_lock_acquire(&other.space.lock);
@@ -230,8 +236,7 @@ static void leases_can_be_recalled(void **state)
 	(void)state;
 	begin(&rig, 100);
 	rig_map(&rig, 0, 32, 0);
-	for (uint32_t i = 0; i < 10; i++)
-		store(&rig, i, i + 1);
+	store_singly(&rig, 10);
 	assert_int_equal(rig_move(&rig, 0, 10, 1, NULL, NULL), 1); /* node 0 has free frames */
 	ferry_lock_acquire(&rig.space.lock);
 	got = ferry_space_shrink(&rig.space, 0, 1000);
@@ -265,8 +270,11 @@ static void the_gate_nests(void **state)
 /* A page that is away, with nobody working on it: the gate brings it home. */
 static void make_one_held(void)
 {
-	for (uint32_t i = 0; i < 17; i++)
-		store(&rig, i, i + 1);
+	/* Each third touch places another page ahead; one of the two is used. */
+	for (uint32_t i = 0; i < 3; i++) {
+		store(&rig, 17 + i, 18 + i);
+		store(&rig, 30 + i, 31 + i);
+	}
 	store(&rig, 20, 21);
 	ferry_mmu_inject_plan(&rig.inject, FERRY_OP_ENTER, 1, true, -EAGAIN);
 	ferry_lock_acquire(&rig.space.lock);
