@@ -7,6 +7,7 @@
 #   make soak       the tests in their long forms
 #   make guest      the live tests on kernels 6.1 and 6.12 in qemu, with three real nodes
 #   make asan tsan  tests of the core under the sanitizers, over the soft MMU
+#   make fuzz       a minute of libFuzzer for each target (FUZZ_SECONDS=60, TESTS="parse keeper")
 #   make lint       warnings, layers, sizes, symbols, man pages, clang-tidy
 #   make bench      the table of speeds
 #   make install    [PREFIX=/usr/local] [DESTDIR=]; make uninstall
@@ -84,6 +85,12 @@ tsan:
 	@$(NINJA) -C $(BUILD)-tsan
 	@$(TSAN_PREFIX) tests/run $(SANITIZED) --label tsan --check-build $(BUILD)-tsan \
 		$(CORE_TESTS)
+
+fuzz:
+	@tools/setup sanitize
+	@CC=clang tools/configure $(BUILD)-fuzz -Dtests=enabled -Dfuzz=true -Ddebug_checks=true \
+		-Dwerror=false -Db_lundef=false -Db_sanitize=address,undefined
+	@tools/fuzz $(BUILD)-fuzz $(TESTS)
 
 lint:
 	@tools/setup lint

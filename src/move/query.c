@@ -155,8 +155,9 @@ void ferry_books_query_range(const struct ferry_books *books, ferry_va start, si
 
 		if (n > pages)
 			n = pages;
-		if (n > (c.end - va + FERRY_PAGE_SIZE - 1) >> FERRY_PAGE_SHIFT)
-			n = (c.end - va + FERRY_PAGE_SIZE - 1) >> FERRY_PAGE_SHIFT;
+		/* A stretch may end at the end of all addresses: no sum here. */
+		if (n > ((c.end - va - 1) >> FERRY_PAGE_SHIFT) + 1)
+			n = ((c.end - va - 1) >> FERRY_PAGE_SHIFT) + 1;
 		if (leaf != NULL)
 			query_leaf(leaf + first, n, absent, status);
 		else

@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #define NS_PER_MS UINT64_C(1000000)
+#define LEASE_MAX (UINT64_C(1) << 44) /* pages of a node that one process may have */
 
 static struct ferry_node *node_of(struct ferry_keeper *keeper, uint32_t node)
 {
@@ -109,7 +110,8 @@ void ferry_lease_request(struct ferry_keeper *keeper, struct ferry_keeper_proces
 	/* One request at a time; and no sum may ever overflow. */
 	if (process->wait.active)
 		return;
-	if (node >= keeper->machine->node_count || want == 0 || want > UINT64_C(1) << 44) {
+	if (node >= keeper->machine->node_count || want == 0 ||
+	    want > LEASE_MAX - process->leases[node]) {
 		answer(keeper, process, -EINVAL, 0);
 		return;
 	}

@@ -161,6 +161,7 @@ static int wait_readable(int socket, int timeout_ms, int64_t deadline_ms)
 int ferry_proto_receive(int socket, struct ferry_packet *packet, int timeout_ms)
 {
 	int64_t deadline_ms = timeout_ms > 0 ? now_ms() + timeout_ms : 0;
+	uint32_t tries = 0;
 	int flags = 0;
 	long result;
 
@@ -173,7 +174,7 @@ int ferry_proto_receive(int socket, struct ferry_packet *packet, int timeout_ms)
 		result = receive_now(socket, packet, &flags);
 		if (result == -EINTR)
 			continue;
-		if (result != -EAGAIN && !is_short(result))
+		if (result != -EAGAIN && !(is_short(result) && ++tries < SHORT_TRIES))
 			break;
 		if (is_short(result))
 			wait_a_moment();
