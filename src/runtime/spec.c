@@ -6,6 +6,7 @@
 #include "base/size.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -143,9 +144,23 @@ int ferry_spec_cpus(const char *text, struct ferry_cpuset *cpus)
 
 /* --- nodes ------------------------------------------------------------------------------- */
 
+/* One line: what came from a person may hold line ends, and what terminals obey. */
+static void __attribute__((format(printf, 2, 3))) say(char *error, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(error, FERRY_SPEC_ERROR_MAX, format, args);
+	va_end(args);
+	for (; *error != '\0'; error++) {
+		if ((unsigned char)*error < ' ' || *error == 0x7f)
+			*error = '?';
+	}
+}
+
 static int bad(char *error, const char *text, const char *what)
 {
-	(void)snprintf(error, FERRY_SPEC_ERROR_MAX, "node '%.100s': %s", text, what);
+	say(error, "node '%.100s': %s", text, what);
 	return -EINVAL;
 }
 
@@ -274,14 +289,14 @@ int ferry_spec_nodes(const char *text, uint32_t *count, uint64_t *size_bytes, ch
 	int result = rest == NULL ? -ERANGE : ferry_spec_number(number, FERRY_NODES_MAX, &n);
 
 	if (result == -ERANGE || (result == 0 && n == 0)) {
-		(void)snprintf(error, FERRY_SPEC_ERROR_MAX,
-			       "--nodes '%.100s': a machine has 1 to %d nodes", text,
+		say(error,
+		    "--nodes '%.100s': a machine has 1 to %d nodes", text,
 			       FERRY_NODES_MAX);
 		return -EINVAL;
 	}
 	if (result != 0) {
-		(void)snprintf(error, FERRY_SPEC_ERROR_MAX,
-			       "--nodes '%.100s': write N or NxSIZE, such as 2 or 4x256M", text);
+		say(error,
+		    "--nodes '%.100s': write N or NxSIZE, such as 2 or 4x256M", text);
 		return -EINVAL;
 	}
 	*count = (uint32_t)n;
@@ -326,8 +341,8 @@ int ferry_spec_policy(const char *text, const struct ferry_machine *machine,
 	} else if (length == 10 && strncmp(text, "interleave", 10) == 0) {
 		policy->mode = FERRY_POLICY_INTERLEAVE;
 	} else {
-		(void)snprintf(error, FERRY_SPEC_ERROR_MAX,
-			       "--policy '%.100s': write local, bind:NODES or interleave[:NODES]",
+		say(error,
+		    "--policy '%.100s': write local, bind:NODES or interleave[:NODES]",
 			       text);
 		return -EINVAL;
 	}
@@ -337,7 +352,7 @@ int ferry_spec_policy(const char *text, const struct ferry_machine *machine,
 		result = check_policy_nodes(machine, policy);
 	if (result == 0)
 		return 0;
-	(void)snprintf(error, FERRY_SPEC_ERROR_MAX, "--policy '%.100s': %s", text,
+	say(error, "--policy '%.100s': %s", text,
 		       result == -EINVAL ? "the nodes are written like 0-1,3"
 					 : "no such node with memory in this machine");
 	return result == -EINVAL ? -EINVAL : -ENODEV;
