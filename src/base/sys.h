@@ -113,6 +113,8 @@ struct pm_scan_arg {
 #define FERRY_PAGEMAP_PRESENT (UINT64_C(1) << 63)
 /* swapped out by the host, or being moved by it (compaction): the page is there all the same */
 #define FERRY_PAGEMAP_SWAP (UINT64_C(1) << 62)
+/* In memory, swapped out, or on its way to another frame of the host (bit 62 alone). */
+#define FERRY_PAGEMAP_THERE (FERRY_PAGEMAP_PRESENT | FERRY_PAGEMAP_SWAP)
 #define FERRY_PAGEMAP_FILE (UINT64_C(1) << 61)
 #define FERRY_PAGEMAP_WP (UINT64_C(1) << 57)
 #define FERRY_PAGEMAP_EXCLUSIVE (UINT64_C(1) << 56)

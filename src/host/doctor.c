@@ -143,7 +143,7 @@ static void find_features(const struct ferry_probe *p, struct ferry_finding *f)
 	static const char what[] = "write protection and events of unmap, remap, discard";
 
 	set(f->cost, "no program can run on a machine");
-	set(f->fix, "boot Linux 6.1 or later (6.8 or later moves pages without copying twice)");
+	set(f->fix, "boot Linux 6.1 or later (6.8 or later moves pages at full speed)");
 	if (could_try(p, f, what))
 		judge(f, p->uffd.api, FERRY_FINDING_MISSING, what);
 	else
@@ -156,8 +156,8 @@ static void find_move(const struct ferry_probe *p, struct ferry_finding *f)
 
 	if (!could_try(p, f, "UFFDIO_MOVE"))
 		return;
-	set(f->cost, copies ? "pages are moved by copying: slower, and pages that the kernel has "
-			      "pinned for a device cannot be told from others"
+	set(f->cost, copies ? "pages leave by eviction and come back as copies: slower, no 2 MiB "
+			      "frames, and the pages of a program that uses io_uring stay"
 			    : "no page can be moved");
 	set(f->fix, "boot Linux 6.8 or later");
 	judge(f, p->uffd.move, copies ? FERRY_FINDING_LIMIT : FERRY_FINDING_MISSING,

@@ -78,7 +78,7 @@ static void touch(const struct ferry_uffd *uffd, ferry_va va)
 	uint64_t entry = 0;
 
 	if (ferry_uffd_read_pagemap(uffd, va, &entry, 1) ||
-	    !(entry & (FERRY_PAGEMAP_PRESENT | FERRY_PAGEMAP_SWAP)))
+	    !(entry & FERRY_PAGEMAP_THERE))
 		return;
 	while (ferry_sys3(SYS_madvise, va, FERRY_PAGE_SIZE, MADV_POPULATE_WRITE) == -EINTR)
 		;
@@ -121,7 +121,7 @@ static uint32_t count_fit(const struct chunk *c, int *err)
 	       (entries[n] & (wanted | FERRY_PAGEMAP_FILE)) == wanted)
 		n++;
 	if (n == 0)
-		*err = entries[0] & (FERRY_PAGEMAP_PRESENT | FERRY_PAGEMAP_SWAP) ? -EBUSY : -ENOENT;
+		*err = entries[0] & FERRY_PAGEMAP_THERE ? -EBUSY : -ENOENT;
 	return n;
 }
 
@@ -169,7 +169,7 @@ static bool is_there(const struct chunk *c, uint32_t page)
 	uint64_t entry = 0;
 
 	return ferry_uffd_read_pagemap(c->uffd, plus(c->va, page), &entry, 1) != 0 ||
-	       (entry & (FERRY_PAGEMAP_PRESENT | FERRY_PAGEMAP_SWAP)) != 0;
+	       (entry & FERRY_PAGEMAP_THERE) != 0;
 }
 
 /* => pages that are gone, from the first on. */
