@@ -133,6 +133,57 @@ static void absent_zero_unmapped_unmanaged(void **state)
 	end();
 }
 
+/* Where pins cannot be seen nothing is moved, and that is not taken for a pin. */
+static void nothing_moves_blindly(void **state)
+{
+	(void)state;
+	begin();
+	store(1, 11);
+	rig.space.blind = 1;
+	expect(1, 2, -EBUSY, FERRY_REASON_UNSEEN);
+	expect(1, 0, 0, FERRY_REASON_THERE);
+	expect(3, 1, -ENOENT, FERRY_REASON_ABSENT);
+	rig.space.blind = 0;
+	expect(1, 2, 2, FERRY_REASON_MOVED);
+	end();
+}
+
+static const struct ferry_mmu_ops *settled_ops;
+static uint32_t settled;
+
+static void count_settle(struct ferry_mmu *mmu)
+{
+	(void)mmu;
+	/* Nothing is away, and the lock is free. */
+	assert_int_equal(rig.space.flight_count, 0);
+	assert_true(ferry_lock_try(&rig.space.lock));
+	ferry_lock_release(&rig.space.lock);
+	settled++;
+}
+
+/* What remove() left undone is finished after each batch, and before a fork. */
+static void batches_are_settled(void **state)
+{
+	struct ferry_mmu_ops ops;
+
+	(void)state;
+	begin();
+	settled = 0;
+	settled_ops = rig.space.mmu->ops;
+	ops = *settled_ops;
+	ops.settle = count_settle;
+	rig.space.mmu->ops = &ops;
+	store(1, 11);
+	expect(1, 2, 2, FERRY_REASON_MOVED);
+	assert_true(settled > 0);
+	settled = 0;
+	assert_int_equal(ferry_space_close_gate(&rig.space), 0);
+	assert_int_equal(settled, 1);
+	ferry_space_open_gate(&rig.space);
+	rig.space.mmu->ops = settled_ops;
+	end();
+}
+
 static void pinned_until_it_is_not(void **state)
 {
 	struct ferry_soft_ref pin;
@@ -874,6 +925,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(moved_and_there),
 		cmocka_unit_test(absent_zero_unmapped_unmanaged),
+		cmocka_unit_test(nothing_moves_blindly),
+		cmocka_unit_test(batches_are_settled),
 		cmocka_unit_test(pinned_until_it_is_not),
 		cmocka_unit_test(shared_since_a_fork),
 		cmocka_unit_test(shared_no_more),

@@ -6,6 +6,7 @@
 #include "base/os.h"
 #include "cases.h"
 #include "host.h"
+#include "map/entry.h"
 #include "map/ptable.h"
 #include "rig.h"
 
@@ -118,6 +119,54 @@ static void adoption_fills_nodes_in_order(void **state)
 	assert_int_equal(on[0], 20);
 	assert_int_equal(on[1], 20);
 	assert_int_equal(on[2], 10);
+	rig_end(&rig);
+}
+
+/* --- nodes that stand for nodes of the host ------------------------------------------------- */
+
+/* The host has page i on node i % 3, and will not move it. */
+static uint32_t where_it_is(struct ferry_mmu *mmu, ferry_va va, uint32_t node)
+{
+	(void)mmu;
+	(void)node;
+	return (uint32_t)((va - rig.base) >> FERRY_PAGE_SHIFT) % 3;
+}
+
+static void pages_are_booked_where_they_are(void **state)
+{
+	const struct ferry_mmu_ops *plain;
+	struct ferry_mmu_ops ops;
+
+	(void)state;
+	begin(&rig, 100);
+	plain = rig.space.mmu->ops;
+	ops = *plain;
+	ops.locate = where_it_is;
+	rig.space.mmu->ops = &ops;
+	rig.space.mmu->caps.real_nodes = true;
+	rig_map_unseen(&rig, 0, 30);
+	for (uint32_t i = 0; i < 30; i++)
+		store(&rig, i, i + 1);
+	assert_int_equal(adopt(&rig, 0, 30, 0), 0);
+	for (uint32_t i = 0; i < 30; i++)
+		assert_int_equal(rig_node(&rig, i), i % 3);
+	/* Copies after a fork: the books said node 0. */
+	for (uint32_t i = 0; i < 3; i++) {
+		struct ferry_pte *slot = ferry_entry_find(&rig.space, rig_va(&rig, i * 3));
+
+		ferry_lock_acquire(&rig.space.lock);
+		ferry_entry_forget(&rig.space, slot);
+		ferry_entry_set(&rig.space, slot,
+				ferry_pte_make(FERRY_PTE_MAPPED,
+					       (struct ferry_frame){ .node = 1 },
+					       FERRY_PTE_COW | FERRY_PTE_NO_SLOT));
+		ferry_entry_own(&rig.space, slot, rig_va(&rig, i * 3));
+		assert_int_equal(ferry_pte_frame(*slot).node, 0);
+		assert_true(ferry_entry_charged(*slot));
+		ferry_lock_release(&rig.space.lock);
+	}
+	rig.space.mmu->caps.real_nodes = false;
+	rig.space.mmu->ops = plain;
 	rig_end(&rig);
 }
 
@@ -409,6 +458,7 @@ int main(void)
 		cmocka_unit_test(what_is_there_is_charged),
 		cmocka_unit_test(files_cannot_be_adopted),
 		cmocka_unit_test(adoption_fills_nodes_in_order),
+		cmocka_unit_test(pages_are_booked_where_they_are),
 		cmocka_unit_test(a_child_repeats_its_parent),
 		cmocka_unit_test(what_is_left_shared_is_charged_at_last),
 		cmocka_unit_test(a_refusal_is_not_repeated_at_once),
