@@ -129,8 +129,12 @@ bool ferry_door_begin_change(void)
 {
 	struct ferry_window *window = &ferry_door.window;
 
-	if (!ferry_door_is_open())
+	if (!ferry_door_is_open()) {
+		if (__builtin_expect(__atomic_load_n(&window->open, __ATOMIC_ACQUIRE) != 0, 0) &&
+		    ferry_sys0(SYS_getpid) == ferry_door.pid)
+			close_left_window();
 		return false;
+	}
 	__atomic_fetch_add(&window->changing, 1, __ATOMIC_SEQ_CST);
 	__atomic_fetch_add(&window->changes, 1, __ATOMIC_SEQ_CST);
 	if (__builtin_expect(__atomic_load_n(&window->open, __ATOMIC_SEQ_CST) != 0, 0))

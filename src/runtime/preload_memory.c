@@ -168,12 +168,12 @@ static long gated_discard(void *addr, size_t len, int advice)
 {
 	uint64_t mask = ferry_signals_block();
 	ferry_va start = (ferry_va)(uintptr_t)addr;
-	long ret;
+	int64_t gate = ferry_door_ask(FERRY_REQUEST_GATE_CLOSE, 0, 0, 0, 0);
+	long ret = ferry_sys3(SYS_madvise, addr, len, advice);
 
-	(void)ferry_door_ask(FERRY_REQUEST_GATE_CLOSE, 0, 0, 0, 0);
-	ret = ferry_sys3(SYS_madvise, addr, len, advice);
 	(void)ferry_door_ask(FERRY_REQUEST_RECONCILE, start, start + len, 0, 0);
-	(void)ferry_door_ask(FERRY_REQUEST_GATE_OPEN, 0, 0, 0, 0);
+	if (gate >= 0)
+		(void)ferry_door_ask(FERRY_REQUEST_GATE_OPEN, (uint64_t)gate, 0, 0, 0);
 	ferry_signals_restore(mask);
 	return ret;
 }

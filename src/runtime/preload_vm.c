@@ -89,18 +89,19 @@ FERRY_EXPORT int ioctl(int fd, unsigned long request, ...)
 FERRY_EXPORT int mincore(void *addr, size_t len, unsigned char *vec)
 {
 	int saved = errno;
-	bool managed = ferry_door_is_open(), closed = false;
+	bool managed = ferry_door_is_open();
+	int64_t gate = -ESRCH;
 	uint64_t mask = 0;
 	long ret;
 
 	if (managed) {
 		/* Nobody may leave this by a longjmp while the gate is closed. */
 		mask = ferry_signals_block();
-		closed = ferry_door_ask(FERRY_REQUEST_GATE_CLOSE, 0, 0, 0, 0) == 0;
+		gate = ferry_door_ask(FERRY_REQUEST_GATE_CLOSE, 0, 0, 0, 0);
 	}
 	ret = ferry_sys3(SYS_mincore, addr, len, vec);
-	if (closed)
-		(void)ferry_door_ask(FERRY_REQUEST_GATE_OPEN, 0, 0, 0, 0);
+	if (gate >= 0)
+		(void)ferry_door_ask(FERRY_REQUEST_GATE_OPEN, (uint64_t)gate, 0, 0, 0);
 	if (managed)
 		ferry_signals_restore(mask);
 	errno = saved;
