@@ -84,7 +84,8 @@ int ferry_uffd_read_pagemap(const struct ferry_uffd *uffd, ferry_va va, uint64_t
 				      want - have,
 				      va / FERRY_PAGE_SIZE * sizeof(entries[0]) + have);
 
-		if (got == -EINTR)
+		/* Without this there is no truth about a MOVE: a host short of memory is asked on. */
+		if (got == -EINTR || got == -ENOMEM)
 			continue;
 		if (got <= 0)
 			return got == 0 ? -ESRCH : (int)got;
@@ -573,11 +574,14 @@ static void uffd_drop(struct ferry_mmu *mmu, struct ferry_frame frame, uint32_t 
 		uint32_t went = drain_some(uffd, slot, pages, huge);
 
 		if (went == 0) {
-			/* It stays, and a later remove() will find it; it must not be read by
-			 * anybody. */
+			/* Somebody refers to it. It must not be read by anybody; and a page that
+			 * was shared is ours alone once it was written to, and goes. */
 			memset((void *)(uintptr_t)slot, 0, FERRY_PAGE_SIZE);
-			went = 1;
+			went = drain_some(uffd, slot, 1, false);
 		}
+		/* It stays, zeroed: whoever wants the slot empty finds it, and comes here again. */
+		if (went == 0)
+			went = 1;
 		slot += (ferry_va)went * FERRY_PAGE_SIZE;
 		pages -= went;
 	}

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "map/books.h"
+#include "runtime/remote.h"
 
 #define FERRY_EXPORT __attribute__((visibility("default")))
 
@@ -36,15 +37,8 @@ size_t ferry_preload_environment_words(char *const *envp);
 /* The next definition of a symbol after ours. Never NULL: dies with a line if there is none. */
 void *ferry_preload_next(const char *symbol);
 /* move_pages() on another process, by way of the keeper; pointers are the caller's, unchecked,
- * flags are checked. => pages not moved, -errno. */
-struct ferry_other_call {
-	size_t count;
-	void *const *pages;
-	const int *nodes;
-	int *status;
-	unsigned flags;
-};
-int64_t ferry_preload_other(int pid, const struct ferry_other_call *call);
+ * flags are checked and name a contract. => pages not moved, -errno. */
+int64_t ferry_preload_other(int pid, const struct ferry_remote_call *call);
 /* Asks the agent to take on the identity of the calling thread, once that has changed.
  * one_thread: the call was about it alone. errno stays. */
 void ferry_preload_follow(bool one_thread);

@@ -341,7 +341,13 @@ static int64_t call_own(const struct call *c)
  * program, the kernel's own answer would name the wrong nodes. */
 static int64_t call_other(int pid, const struct call *c)
 {
-	struct ferry_other_call other = {c->count, c->pages, c->nodes, c->status, c->flags};
+	const struct ferry_remote_call other = {
+		.count = c->count,
+		.pages = c->pages,
+		.nodes = c->nodes,
+		.status = c->status,
+		.flags = c->flags,
+	};
 
 	return ferry_preload_other(pid, &other);
 }
