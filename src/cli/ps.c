@@ -18,7 +18,8 @@ struct listing {
 
 static const char *state_name(uint32_t state)
 {
-	static const char *const names[] = { "free", "joining", "alive", "orphan" };
+	static const char *const names[] = { "free", "joining", "alive", "orphan",
+					     "left" };
 
 	return state < FERRY_ARRAY_SIZE(names) ? names[state] : "?";
 }

@@ -91,13 +91,17 @@ static bool main_is_zombie(int32_t pid)
 }
 
 /* Does any thread of the program still share our memory? */
-static bool program_shares_memory(int32_t pid)
+static bool program_shares_memory(const struct ferry_agent *agent)
 {
 	long answer = -ESRCH;
 
-	if (ferry_tasks_walk(pid, shares_memory, &answer))
+	/* /proc has other numbers than the kernel understands here: only main() can be asked for.
+	 */
+	if (agent->proc_pid != agent->pid)
+		return shares_memory(&answer, agent->pid) || main_is_zombie(agent->proc_pid);
+	if (ferry_tasks_walk(agent->pid, shares_memory, &answer))
 		return false;
-	return answer == 0 || (answer == -EPERM && main_is_zombie(pid));
+	return answer == 0 || (answer == -EPERM && main_is_zombie(agent->pid));
 }
 
 static bool has_exited(int pidfd, int wait_ms)
@@ -117,7 +121,7 @@ static void watch(struct ferry_agent *agent)
 	/* Somebody may wait there as pthread_join does: the kernel woke one, and it was us. */
 	(void)ferry_sys3(SYS_futex, agent->tid_word, FUTEX_WAKE, 1);
 	/* main() may have left by pthread_exit: then another thread's exec tells nobody. */
-	while (program_shares_memory(agent->pid) && !has_exited(agent->pidfd, LEFT_MAIN_MS))
+	while (program_shares_memory(agent) && !has_exited(agent->pidfd, LEFT_MAIN_MS))
 		;
 }
 
@@ -184,22 +188,27 @@ static void middle_main(void *arg)
 	/* Returning ends this thread only, which is the whole process. */
 }
 
-int ferry_agent_launch(struct ferry_agent_start *start)
+/*
+ * By way of a middle process; except where orphans come back to the program, to be waited for as
+ * its children: there the agent is a clone of it, which only __WALL sees.
+ */
+static int start_agent(struct ferry_agent_start *start)
 {
+	int reaper = 0, status;
 	char *stack;
 	long middle;
-	int status, err;
 
-	start->ready = 0;
-	start->what = "address space";
-	ferry_door.agent = BORN;
-	err = ferry_zone_create(ferry_agent_arena_bytes(start->machine));
-	if (err)
-		return err;
+	(void)ferry_sys2(SYS_prctl, PR_GET_CHILD_SUBREAPER, &reaper);
+	if (reaper || start->pid == 1) {
+		if (start->former) /* who was ours, too */
+			(void)ferry_sys4(SYS_wait4, ferry_door.agent_pid, &status, __WALL, NULL);
+		middle = ferry_thread_start(FERRY_PROCESS, agent_main, start);
+		ferry_door.agent_pid = (int32_t)middle;
+		return middle < 0 ? (int)middle : 0;
+	}
 	stack = ferry_zone_alloc(MIDDLE_STACK);
 	if (!stack)
 		return -ENOMEM;
-	start->what = "clone";
 	middle = ferry_thread_start_bare(stack, MIDDLE_STACK, middle_main, start);
 	if (middle < 0)
 		return (int)middle;
@@ -207,6 +216,23 @@ int ferry_agent_launch(struct ferry_agent_start *start)
 	while (ferry_sys4(SYS_wait4, middle, &status, __WALL, NULL) == -EINTR)
 		;
 	ferry_zone_free(stack, MIDDLE_STACK);
+	return 0;
+}
+
+int ferry_agent_launch(struct ferry_agent_start *start)
+{
+	int err;
+
+	start->ready = 0;
+	start->what = "address space";
+	ferry_door.agent = BORN;
+	err = ferry_zone_create(ferry_agent_arena_bytes(start->machine));
+	if (err)
+		return err;
+	start->what = "clone";
+	err = start_agent(start);
+	if (err)
+		return err;
 	while (__atomic_load_n(&start->ready, __ATOMIC_ACQUIRE) == 0) {
 		ferry_futex_wait(&start->ready, 0, 200000000);
 		if (__atomic_load_n(&start->ready, __ATOMIC_ACQUIRE) == 0 &&

@@ -32,6 +32,7 @@ struct ferry_agent_start {
 	int up, down;      /* to the keeper */
 	int uffd_device;   /* /dev/userfaultfd, or -1: use the system call */
 	int32_t pid;       /* the program */
+	int32_t proc_pid;  /* and its name in /proc, which may be of another pid namespace */
 	uint32_t process;  /* slot in the machine's table */
 	const struct ferry_machine *machine;
 	uint32_t *tid_word;   /* the kernel zeroes it when the main thread leaves */
@@ -54,7 +55,7 @@ struct ferry_agent {
 	int maps;                            /* (c) /proc/self/maps */
 	int books_fd;                        /* (c) */
 	int pidfd;                           /* (c) of the program */
-	int32_t pid;                         /* (c) */
+	int32_t pid, proc_pid;               /* (c) */
 	uint32_t *tid_word;                  /* (c) */
 	ptrdiff_t rseq_offset, robust_offset; /* (c) */
 	struct ferry_lock up_lock;

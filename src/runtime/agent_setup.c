@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 
 #include "base/os.h"
 #include "base/sys.h"
@@ -41,30 +42,63 @@ enum {
 
 /* --- descriptors ------------------------------------------------------------------------------ */
 
-/* Moves fd out of the way of the numbers that are about to be used. */
-static int move_up(int fd)
+/* The table is a copy, and its limit our own: what the program's limit leaves is enough. */
+static void raise_limit(void)
 {
-	return fd < 0 ? fd : (int)ferry_sys3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 64);
+	struct {
+		uint64_t now, most;
+	} files;
+
+	if (ferry_sys4(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &files))
+		return;
+	files.now = files.most;
+	(void)ferry_sys4(SYS_prlimit64, 0, RLIMIT_NOFILE, &files, NULL);
 }
 
+static bool is_one_of(int fd, const int *fds)
+{
+	return fd == fds[FD_UP] || fd == fds[FD_DOWN] || fd == fds[FD_DEVICE];
+}
+
+/* Closes all but these, so that there is room. */
+static void close_others(const int *fds)
+{
+	int top = 0;
+
+	for (int i = 0; i < FD_KEPT; i++)
+		top = fds[i] > top ? fds[i] : top;
+	(void)ferry_sys3(SYS_close_range, top + 1, ~0u, 0);
+	for (int fd = 0; fd < top; fd++) {
+		if (!is_one_of(fd, fds))
+			ferry_sys1(SYS_close, fd);
+	}
+}
+
+/* Gives the descriptors the numbers FD_UP, FD_DOWN and FD_DEVICE, and closes all others. */
 static int keep_descriptors(struct ferry_agent *agent, const struct ferry_agent_start *start,
 			    int *device)
 {
-	int up = move_up(start->up);
-	int down = move_up(start->down);
-	int dev = move_up(start->uffd_device);
+	int fds[FD_KEPT] = {start->up, start->down, start->uffd_device};
 
-	if (up < 0 || down < 0)
-		return -EMFILE;
-	if (ferry_sys3(SYS_dup3, up, FD_UP, O_CLOEXEC) < 0 ||
-	    ferry_sys3(SYS_dup3, down, FD_DOWN, O_CLOEXEC) < 0)
-		return -EMFILE;
-	if (dev >= 0 && ferry_sys3(SYS_dup3, dev, FD_DEVICE, O_CLOEXEC) < 0)
-		dev = -1;
+	raise_limit();
+	close_others(fds);
+	for (int i = 0; i < FD_KEPT; i++) {
+		long above = fds[i] < 0 || fds[i] >= FD_KEPT ?
+				     fds[i] :
+				     ferry_sys3(SYS_fcntl, fds[i], F_DUPFD_CLOEXEC, FD_KEPT);
+
+		if (above < 0 && fds[i] >= 0)
+			return (int)above;
+		fds[i] = (int)above;
+	}
+	for (int i = 0; i < FD_KEPT; i++) {
+		if (fds[i] >= 0 && ferry_sys3(SYS_dup3, fds[i], i, O_CLOEXEC) < 0)
+			return -EMFILE;
+	}
 	(void)ferry_sys3(SYS_close_range, FD_KEPT, ~0u, 0);
 	agent->up = FD_UP;
 	agent->down = FD_DOWN;
-	*device = dev >= 0 ? FD_DEVICE : -1;
+	*device = fds[FD_DEVICE] >= 0 ? FD_DEVICE : -1;
 	return 0;
 }
 
@@ -534,10 +568,11 @@ static int open_own(const char *path)
 
 int ferry_agent_setup(struct ferry_agent *agent, struct ferry_agent_start *start)
 {
-	int device, err;
+	int device = -1, err;
 
 	agent->machine = start->machine;
 	agent->pid = start->pid;
+	agent->proc_pid = start->proc_pid;
 	agent->tid_word = start->tid_word;
 	agent->rseq_offset = start->rseq_offset;
 	agent->robust_offset = start->robust_offset;
@@ -546,6 +581,8 @@ int ferry_agent_setup(struct ferry_agent *agent, struct ferry_agent_start *start
 	err = keep_descriptors(agent, start, &device);
 	if (!err)
 		err = open_uffds(agent, start, device);
+	if (device >= 0)
+		ferry_sys1(SYS_close, device);
 	if (err)
 		return err;
 	start->what = "/proc";
@@ -576,6 +613,7 @@ int ferry_agent_setup(struct ferry_agent *agent, struct ferry_agent_start *start
 		return err;
 	start->what = "keeper";
 	err = tell_keeper(agent);
+	ferry_sys1(SYS_close, agent->books_fd); /* the keeper has its own, and gives it to others */
 	if (err)
 		return err;
 	count_handlers(agent);

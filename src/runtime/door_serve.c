@@ -172,7 +172,7 @@ static int64_t serve_quick(struct ferry_agent *agent, struct ferry_request *requ
 		return start_mover(agent);
 	case FERRY_REQUEST_FOLLOW:
 		/* The keeper brings the program's pages home. */
-		if (ferry_identity_follow(agent->pid, (int32_t)request->a, request->b != 0,
+		if (ferry_identity_follow(agent->proc_pid, (int32_t)request->a, request->b != 0,
 					  request->c != 0))
 			ferry_sys1(SYS_exit_group, 1);
 		return 0;

@@ -13,7 +13,8 @@
 /* Called by an agent's first thread before it starts others: they inherit what it needs. */
 void ferry_identity_prepare(void);
 /*
- * Makes every thread of the calling agent what thread tid of the program is by now. one_thread: the
+ * Makes every thread of the calling agent what thread tid of the program is by now (both as /proc
+ * has them). one_thread: the
  * call changed that thread alone; while others of the program differ nothing is done, since it is
  * them whom the agent is like. new_namespace: the program has entered another user namespace, where
  * it may be anything, and is nothing in ours: from now on no capability counts. One caller at a

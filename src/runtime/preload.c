@@ -64,22 +64,45 @@ void ferry_signals_restore(uint64_t mask)
 	ferry_sys4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &mask, NULL, sizeof(mask));
 }
 
+long ferry_preload_proc_id(const char *link, long id)
+{
+	char text[64];
+	long length = ferry_sys4(SYS_readlinkat, AT_FDCWD, link, text, sizeof(text) - 1);
+	const char *last;
+
+	if (length <= 0)
+		return id;
+	text[length] = '\0';
+	last = strrchr(text, '/');
+	return atol(last ? last + 1 : text);
+}
+
+static size_t append(char *line, size_t size, size_t used, const char *part)
+{
+	size_t length = strlen(part);
+
+	if (used + length > size)
+		return used;
+	memcpy(line + used, part, length);
+	return used + length;
+}
+
+/* One line of three parts. */
+static void say_line(const char *begin, const char *what, const char *why)
+{
+	char line[512];
+	size_t used = append(line, sizeof(line) - 1, 0, begin);
+
+	used = append(line, sizeof(line) - 1, used, what);
+	used = append(line, sizeof(line) - 1, used, why ? ": " : "");
+	used = append(line, sizeof(line) - 1, used, why ? why : "");
+	line[used++] = '\n';
+	ferry_sys3(SYS_write, 2, line, used);
+}
+
 static void say(const char *what, const char *why)
 {
-	char line[256];
-	size_t used = 0;
-	const char *parts[] = {"pageferry: this process runs unmanaged: ", what, why ? ": " : "",
-			       why ? why : "", "\n"};
-
-	for (size_t i = 0; i < FERRY_ARRAY_SIZE(parts); i++) {
-		size_t len = strlen(parts[i]);
-
-		if (used + len >= sizeof(line))
-			break;
-		memcpy(line + used, parts[i], len);
-		used += len;
-	}
-	ferry_sys3(SYS_write, 2, line, used);
+	say_line("pageferry: this process runs unmanaged: ", what, why);
 }
 
 void *ferry_preload_next(const char *symbol)
@@ -111,17 +134,59 @@ size_t ferry_preload_environment_words(char *const *envp)
 	return n + ENV_ADDED;
 }
 
+/*
+ * The next program's loader looks for this library from where we stand: in another root, or as
+ * another user, it may not be there. The loader would say so for each program; we say it once, and
+ * do not ask for it.
+ */
+static bool can_be_preloaded(void)
+{
+	static bool said;
+	size_t length = strcspn(env_preload + sizeof("LD_PRELOAD"), ": ");
+	char path[ENV_BYTES];
+
+	memcpy(path, env_preload + sizeof("LD_PRELOAD"), length);
+	path[length] = '\0';
+	if (ferry_sys4(SYS_faccessat2, AT_FDCWD, path, R_OK, AT_EACCESS) == 0)
+		return true;
+	if (!said)
+		say_line("pageferry: what is executed from here runs unmanaged: it cannot read ",
+			 path, NULL);
+	said = true;
+	return false;
+}
+
+/* => what is left of the value of LD_PRELOAD without this library, NULL: nothing. */
+static char *without_library(char *entry)
+{
+	static char rest[ENV_BYTES];
+	const char *others = strpbrk(entry, ": ");
+
+	if (strcmp(entry, env_preload) != 0) /* the program's own making */
+		return strstr(entry, "libpageferry-preload.so") ? NULL : entry;
+	if (!others)
+		return NULL;
+	stpcpy(stpcpy(rest, "LD_PRELOAD="), others + 1);
+	return rest;
+}
+
 char *const *ferry_preload_environment(char *const *envp, char **buffer, size_t buffer_words)
 {
 	size_t n = 0;
-	bool preload = false, join = false;
+	bool preload = false, join = false, readable;
 
 	if (!env_join[0])
 		return envp;
 	if (ferry_preload_environment_words(envp) > buffer_words)
 		return NULL;
+	readable = can_be_preloaded();
 	for (size_t i = 0; envp && envp[i]; i++) {
-		if (same_name(envp[i], env_join)) {
+		if (same_name(envp[i], env_preload) && !readable) {
+			char *others = without_library(envp[i]);
+
+			if (others)
+				buffer[n++] = others;
+		} else if (same_name(envp[i], env_join)) {
 			join = true;
 			buffer[n++] = env_join;
 		} else if (same_name(envp[i], env_preload)) {
@@ -133,7 +198,7 @@ char *const *ferry_preload_environment(char *const *envp, char **buffer, size_t 
 			buffer[n++] = envp[i];
 		}
 	}
-	if (!preload)
+	if (!preload && readable)
 		buffer[n++] = env_preload;
 	if (!join)
 		buffer[n++] = env_join;
@@ -288,6 +353,7 @@ static void describe_thread(struct ferry_agent_start *start)
 	size_t len = 0;
 
 	start->pid = (int32_t)ferry_sys0(SYS_getpid);
+	start->proc_pid = (int32_t)ferry_preload_proc_id("/proc/self", start->pid);
 	if (!start->former)
 		(void)ferry_sys2(SYS_prctl, PR_GET_TID_ADDRESS, &main_tid_word);
 	start->tid_word = main_tid_word;
@@ -369,12 +435,14 @@ static bool await_rescue(void)
 
 /* Books that were given up before these, and are read by nobody any more. */
 static const struct ferry_books *old_books;
+static uint64_t old_books_bytes;
 
-static void forget_old_books(const struct ferry_books *former)
+static void forget_old_books(const struct ferry_books *former, uint64_t used)
 {
 	if (old_books && __atomic_load_n(&ferry_door.readers, __ATOMIC_SEQ_CST) == 0)
-		(void)ferry_sys2(SYS_munmap, old_books, FERRY_BOOKS_SIZE_BYTES);
+		(void)ferry_sys2(SYS_munmap, old_books, old_books_bytes);
 	old_books = former;
+	old_books_bytes = used;
 }
 
 static bool replace_agent(void)
@@ -382,10 +450,16 @@ static bool replace_agent(void)
 	struct ferry_agent_start start = {
 		.up = -1, .down = -1, .uffd_device = -1, .former = ferry_door.books
 	};
+	uint64_t used;
 	int err;
 
 	if (!start.former || !await_rescue())
 		return false;
+	/* What was never used goes at once: two books do not fit under a limit of addresses. */
+	used = (uint64_t)start.former->bump_page << FERRY_PAGE_SHIFT;
+	if (used < FERRY_BOOKS_SIZE_BYTES)
+		(void)ferry_sys2(SYS_munmap, (uintptr_t)start.former + used,
+				 FERRY_BOOKS_SIZE_BYTES - used);
 	__atomic_store_n(&ferry_door.state, FERRY_DOOR_REOPENING, __ATOMIC_RELEASE);
 	ferry_zone_destroy();
 	ferry_thread_reset();
@@ -395,7 +469,7 @@ static bool replace_agent(void)
 	if (err && !is_keeper_gone())
 		say(start.what, strerrorname_np(-err));
 	else if (!err)
-		forget_old_books(start.former);
+		forget_old_books(start.former, used);
 	return err == 0;
 }
 

@@ -17,11 +17,16 @@
 #include "runtime/door.h"
 #include "runtime/preload.h"
 
+static uint64_t own_proc_id(void)
+{
+	return (uint64_t)ferry_preload_proc_id("/proc/thread-self", ferry_sys0(SYS_gettid));
+}
+
 void ferry_preload_follow(bool one_thread)
 {
 	int saved = errno;
 
-	(void)ferry_door_ask(FERRY_REQUEST_FOLLOW, (uint64_t)ferry_sys0(SYS_gettid), one_thread, 0,
+	(void)ferry_door_ask(FERRY_REQUEST_FOLLOW, own_proc_id(), one_thread, 0,
 			     0);
 	errno = saved;
 }
@@ -42,7 +47,7 @@ long ferry_preload_namespace(long nr, long a, long b)
 	long result = ferry_sys2(nr, a, b);
 
 	if (result == 0 && (leaves || (before && user_namespace() != before)))
-		(void)ferry_door_ask(FERRY_REQUEST_FOLLOW, (uint64_t)ferry_sys0(SYS_gettid), true,
+		(void)ferry_door_ask(FERRY_REQUEST_FOLLOW, own_proc_id(), true,
 				     true, 0);
 	return result;
 }

@@ -24,7 +24,7 @@
 #include "runtime/preload.h"
 #include "runtime/thread.h"
 
-enum { THREAD_BLOCK_BYTES = 2304, ARGS_MAX = 1024 };
+enum { THREAD_BLOCK_BYTES = 2304, ARGS_MAX = 1024, PARENT_GROWS_BYTES = 64 << 20 };
 
 /* --- fork ----------------------------------------------------------------------------- */
 
@@ -32,12 +32,20 @@ static void join_as_child(void)
 {
 	const struct ferry_books *parent = ferry_door.books;
 	const struct ferry_machine *machine = ferry_door.machine;
+	/* The parent's grow while we read them. */
+	uint64_t used = ((uint64_t)parent->bump_page << FERRY_PAGE_SHIFT) + PARENT_GROWS_BYTES;
+
+	/* Two books at a time would not fit under a limit of addresses. */
+	if (used < FERRY_BOOKS_SIZE_BYTES)
+		(void)ferry_sys2(SYS_munmap, (uintptr_t)parent + used,
+				 FERRY_BOOKS_SIZE_BYTES - used);
 
 	ferry_door_reset();
 	ferry_preload_lock_reset();
 	ferry_thread_reset();
 	ferry_preload_join(parent);
-	(void)ferry_sys2(SYS_munmap, parent, FERRY_BOOKS_SIZE_BYTES);
+	(void)ferry_sys2(SYS_munmap, parent,
+			 used < FERRY_BOOKS_SIZE_BYTES ? used : FERRY_BOOKS_SIZE_BYTES);
 	(void)ferry_sys2(SYS_munmap, machine, machine->size_bytes);
 }
 
