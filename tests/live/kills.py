@@ -4,19 +4,22 @@
 
 DIRECTORY/NAME.pid, for each of the NAMES (1 .. NAMES), holds the pid of a program that moves its
 own pages all the time. Every seventh kill is of a program, as long as more than two live. After
-each kill of an agent its program must get another one. Prints the names that live in the end, and
-the pid of the keeper.
+each kill of an agent its program must get another one. Goes on until a kill has met pages that were
+away: the keeper says so in DIRECTORY/err. Prints the names that live in the end, and the pid of the
+keeper.
 """
 
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
 
 LIMIT_S = 60
+KILLS_MAX = 1000
 
 
 def fail(text):
@@ -51,6 +54,11 @@ def await_agent(ferry, root, pid, former):
     fail(f"process {pid} has no agent; its last one was {former}")
 
 
+def homes_of(directory):
+    return sum(int(pages) for pages in re.findall(r"(\d+) pages brought home",
+                                                  open(f"{directory}/err").read()))
+
+
 def main():
     ferry, directory, count, kills = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     alive = {name: int(open(f"{directory}/{name}.pid").read()) for name in range(1, count + 1)}
@@ -58,7 +66,9 @@ def main():
     random.seed(seed)
     print(f"seed {seed}", file=sys.stderr)
     root = alive[1]
-    for kill in range(1, kills + 1):
+    for kill in range(1, KILLS_MAX):
+        if kill > kills and homes_of(directory) > 0:
+            break
         name = random.choice(list(alive)[1:] or list(alive)) if kill % 7 == 0 else \
             random.choice(list(alive))
         pid = alive[name]

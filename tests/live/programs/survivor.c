@@ -186,7 +186,7 @@ static void *mover_run(void *unused)
 		int result = ferry_move_range(0, area, (size_t)PAGES * PAGE, node, NULL, NULL);
 
 		REQUIRE(result >= 0 || result == -ESRCH, "ferry_move_range: %s", strerror(-result));
-		live_sleep_us(500);
+		live_sleep_us(100);
 	}
 	return unused;
 }
