@@ -4,9 +4,6 @@
 # anything of them.
 . "$(dirname "$0")/lib.sh" || exit 1
 
-# Nobody else asks this keeper anything.
-export XDG_RUNTIME_DIR=$work
-chmod 700 "$work"
 rounds=${FERRY_SOAK:+60}
 rounds=${rounds:-3}
 mkfifo "$work/go" "$work/done"
@@ -20,9 +17,11 @@ start --nodes 3x256M -- bash -c '
 		done
 		echo done >"$0/done"
 	done' "$work"
-keeper=$("$ferry" ps --json | json 'documents[0]["machines"][0]["keeper_pid"]')
+keeper=$("$ferry" ps --json | json "next(machine['keeper_pid'] for machine in
+	documents[0]['machines'] if $pid in walk(machine, 'pid'))")
 count_processes() {
-	"$ferry" ps --json | json 'len(find("agent_pid"))'
+	"$ferry" ps --json | json "next(len(machine['processes']) for machine in
+		documents[0]['machines'] if machine['keeper_pid'] == $keeper)"
 }
 is_alone() {
 	[ "$(count_processes)" -eq 1 ]
