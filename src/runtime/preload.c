@@ -282,6 +282,8 @@ static bool is_keeper_gone(void)
 	control = connect_control();
 	if (control >= 0)
 		ferry_sys1(SYS_close, control);
+	if (control == -EACCES && ferry_door.machine) /* in another root, or as another user */
+		return ferry_sys2(SYS_kill, ferry_door.machine->keeper_pid, 0) == -ESRCH;
 	return control == -ECONNREFUSED || control == -ENOENT;
 }
 

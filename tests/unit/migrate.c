@@ -698,6 +698,23 @@ static void flights_are_counted(void **state)
 	end();
 }
 
+/* Without a keeper: what is on its way arrives, and nothing leaves any more. */
+static void a_frozen_space_moves_nothing(void **state)
+{
+	(void)state;
+	begin();
+	store(1, 11);
+	expect(1, 2, 2, FERRY_REASON_MOVED);
+	ferry_space_freeze(&rig.space);
+	expect(1, 0, -EBUSY, FERRY_REASON_BUSY);
+	assert_int_equal(rig_node(&rig, 1), 2);
+	assert_int_equal(load(1), 11);
+	store(3, 33);
+	assert_int_equal(load(3), 33);
+	assert_int_equal(rig_check(&rig, true), 0);
+	end();
+}
+
 /* --- huge frames -------------------------------------------------------------------------- */
 
 static void huge_frames_move_whole(void **state)
@@ -948,6 +965,7 @@ int main(void)
 		cmocka_unit_test(the_program_ends_on_the_way),
 		cmocka_unit_test(stops_where_it_is_told),
 		cmocka_unit_test(flights_are_counted),
+		cmocka_unit_test(a_frozen_space_moves_nothing),
 		cmocka_unit_test(huge_frames_move_whole),
 		cmocka_unit_test(huge_and_cut_on_the_way),
 		cmocka_unit_test(huge_and_torn_on_the_way),
