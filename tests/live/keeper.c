@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -70,12 +71,15 @@ static void join_by(struct member *member, bool control)
 	struct ferry_msg msg = { .version = FERRY_PROTO_VERSION, .kind = FERRY_MSG_JOIN };
 	struct ferry_packet packet;
 	int fds[2], socket_fd;
+	struct stat status;
 	void *memory;
 	char *path;
 
 	REQUIRE(join != NULL);
 	socket_fd = (int)strtol(join, &path, 10);
-	REQUIRE(*path == ':' && socket_fd >= 200);
+	REQUIRE(*path == '.' && socket_fd >= 200);
+	REQUIRE(fstat(socket_fd, &status) == 0);
+	REQUIRE(strtoull(path + 1, &path, 10) == status.st_ino && *path == ':');
 	if (control) {
 		snprintf(address.sun_path, sizeof(address.sun_path), "%s", path + 1);
 		socket_fd = socket(AF_UNIX, SOCK_SEQPACKET, 0);
