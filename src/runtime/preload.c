@@ -36,6 +36,7 @@ enum {
 	WELCOME_MS = 10000,
 	RESCUE_MS = 30000, /* how long a keeper may take to bring all pages home */
 	LOOK_MS = 100,     /* between two looks whether it is still there */
+	JOIN_TRIES = 8,    /* agents that may be killed before one serves */
 };
 
 #define BUSY_NS UINT64_C(10000000)
@@ -367,8 +368,16 @@ static void describe_thread(struct ferry_agent_start *start)
 		start->rseq_offset = __rseq_offset;
 }
 
-/* => 0, or -errno with start->what. */
-static int join(struct ferry_agent_start *start)
+static enum ferry_process_state own_state(void)
+{
+	const struct ferry_process *process =
+		&ferry_machine_processes(ferry_door.machine)[ferry_door.process];
+
+	return (enum ferry_process_state)__atomic_load_n(&process->state, __ATOMIC_ACQUIRE);
+}
+
+/* => 0, or -errno with start->what; -ECHILD: the agent was killed before it served. */
+static int join_once(struct ferry_agent_start *start)
 {
 	struct ferry_packet welcome = {.fd_count = 0};
 	int err = meet_keeper(start, &welcome);
@@ -393,6 +402,35 @@ static int join(struct ferry_agent_start *start)
 	return err;
 }
 
+/* What an agent leaves that was killed before it served: the keeper lets its memory go first. */
+static void clear_failed(const struct ferry_agent_start *start)
+{
+	const struct ferry_books *books = ferry_door.books;
+	uint32_t never = 0;
+
+	for (uint32_t waited = 0; waited < RESCUE_MS && own_state() == FERRY_PROCESS_ALIVE;
+	     waited++)
+		ferry_futex_wait(&never, 0, 1000000);
+	ferry_zone_destroy();
+	ferry_thread_reset();
+	if (books && books != start->former && books != start->parent &&
+	    __atomic_load_n(&ferry_door.readers, __ATOMIC_SEQ_CST) == 0) {
+		ferry_door.books = (struct ferry_books *)(uintptr_t)start->former;
+		(void)ferry_sys2(SYS_munmap, books, FERRY_BOOKS_SIZE_BYTES);
+	}
+}
+
+static int join(struct ferry_agent_start *start)
+{
+	int err = join_once(start);
+
+	for (int tries = 1; err == -ECHILD && tries < JOIN_TRIES; tries++) {
+		clear_failed(start);
+		err = join_once(start);
+	}
+	return err;
+}
+
 void ferry_preload_join(const struct ferry_books *parent)
 {
 	struct ferry_agent_start start = {
@@ -409,14 +447,6 @@ void ferry_preload_join(const struct ferry_books *parent)
 }
 
 /* --- another agent ---------------------------------------------------------------------- */
-
-static enum ferry_process_state own_state(void)
-{
-	const struct ferry_process *process =
-		&ferry_machine_processes(ferry_door.machine)[ferry_door.process];
-
-	return (enum ferry_process_state)__atomic_load_n(&process->state, __ATOMIC_ACQUIRE);
-}
 
 /* The keeper first brings the killed agent's pages home. => whether it has. */
 static bool await_rescue(void)
