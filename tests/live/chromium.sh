@@ -12,7 +12,7 @@ rounds=${FERRY_SOAK:+60}
 flags=(--headless --no-sandbox --disable-gpu --disable-quic --no-first-run
 	--disable-background-networking --disable-component-update --disable-sync
 	--disable-dev-shm-usage --hide-scrollbars --window-size=800,600)
-page=file://$live/chromium.html#${rounds:-3}
+page=file://$live/chromium.html#${rounds:-2}
 unset DISPLAY WAYLAND_DISPLAY
 export DBUS_SESSION_BUS_ADDRESS=disabled: HOME=$work
 
