@@ -183,6 +183,77 @@ static void part_pagemap(void)
 	munmap(area, (size_t)PAGES * PAGE);
 }
 
+/* PAGEMAP_SCAN and PROCMAP_QUERY, as the kernel documents them. */
+struct scan_region {
+	uint64_t start, end, categories;
+};
+
+struct scan_arg {
+	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
+	uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
+};
+
+struct map_query {
+	uint64_t size, query_flags, query_addr, vma_start, vma_end, vma_flags, vma_page_size;
+	uint64_t vma_offset, inode;
+	uint32_t dev_major, dev_minor, vma_name_size, build_id_size;
+	uint64_t vma_name_addr, build_id_addr;
+};
+
+enum { SCAN_PRESENT = 1 << 3, MAP_BITS = 7 };
+
+/* Pages that a scan says are present. => 0 where the kernel cannot scan. */
+static size_t scan_present(int pagemap, char *area, bool *seen)
+{
+	static struct scan_region regions[PAGES];
+	struct scan_arg arg = {
+		.size = sizeof(arg),
+		.start = (uintptr_t)area,
+		.end = (uintptr_t)area + (size_t)PAGES * PAGE,
+		.vec = (uintptr_t)regions,
+		.vec_len = PAGES,
+		.category_mask = SCAN_PRESENT,
+		.return_mask = SCAN_PRESENT,
+	};
+	int found = ioctl(pagemap, _IOWR('f', 16, struct scan_arg), &arg);
+	size_t count = 0;
+
+	for (int i = 0; i < found; i++)
+		for (uint64_t at = regions[i].start; at < regions[i].end; at += PAGE)
+			seen[(at - (uintptr_t)area) / PAGE] = true;
+	for (size_t page = 0; page < PAGES; page++)
+		count += seen[page];
+	return count;
+}
+
+static void part_scan(void)
+{
+	static bool seen[PAGES];
+	char *area = live_map((size_t)PAGES * PAGE);
+	int pagemap = open_proc("/proc/self/pagemap", O_RDONLY);
+	int maps = open_proc("/proc/self/maps", O_RDONLY);
+	struct map_query query = { .size = sizeof(query), .query_addr = (uintptr_t)area + PAGE };
+	size_t present = 0;
+
+	for (size_t page = 0; page < PAGES; page += 2)
+		*word_of(area, page) = page;
+	/* What is in flight at one scan is there at another; what was never touched never is. */
+	for (unsigned round = 0; round < ROUNDS; round++)
+		present = scan_present(pagemap, area, seen);
+	printf("scan: %zu present\n", present);
+	REQUIRE(mprotect(area, (size_t)PAGES * PAGE, PROT_READ) == 0, "mprotect");
+	live_sleep_us(1000);
+	REQUIRE(mprotect(area, (size_t)PAGES * PAGE, PROT_READ | PROT_WRITE) == 0, "mprotect");
+	if (ioctl(maps, _IOWR('f', 17, struct map_query), &query) == 0)
+		printf("query: %d, rights %llu\n",
+		       query.vma_start <= (uintptr_t)area &&
+			       query.vma_end >= (uintptr_t)area + (size_t)PAGES * PAGE,
+		       (unsigned long long)query.vma_flags & MAP_BITS);
+	close(maps);
+	close(pagemap);
+	munmap(area, (size_t)PAGES * PAGE);
+}
+
 /* --- advice ---------------------------------------------------------------------------------- */
 
 static void part_advice(void)
@@ -691,6 +762,7 @@ static const struct {
 } parts[] = {
 	{ "mincore", part_mincore },
 	{ "soft-dirty", part_soft_dirty },
+	{ "scan", part_scan },
 	{ "pagemap", part_pagemap },
 	{ "advice", part_advice },
 	{ "merging", part_merging },
