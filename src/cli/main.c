@@ -24,6 +24,7 @@ const struct ferry_cli_command ferry_cli_commands[] = {
 	  "  --thp WHEN           2 MiB pages: madvise (default), always, never\n"
 	  "  --max-pause TIME     longest time that a page is away, such as 500us (default 1ms)\n"
 	  "  --contract WHICH     answer move_pages as seed or as linux, whoever asks\n"
+	  "  --strict             refuse programs that cannot be managed (static, setuid, 32-bit)\n"
 	  "  --copy-path[=in|both]\n"
 	  "                       bring pages in, or in and out, by copying (for tests)\n"
 	  "\n"

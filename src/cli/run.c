@@ -6,9 +6,11 @@
 #include "base/size.h"
 #include "host/doctor.h"
 #include "runtime/launch.h"
+#include "runtime/program.h"
 #include "runtime/spec.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <libgen.h>
 #include <limits.h>
@@ -27,6 +29,7 @@ enum option_key {
 	OPTION_PAUSE,
 	OPTION_CONTRACT,
 	OPTION_COPY,
+	OPTION_STRICT,
 };
 
 static const struct option options[] = {
@@ -37,6 +40,7 @@ static const struct option options[] = {
 	{ "max-pause", required_argument, NULL, OPTION_PAUSE },
 	{ "contract", required_argument, NULL, OPTION_CONTRACT },
 	{ "copy-path", optional_argument, NULL, OPTION_COPY },
+	{ "strict", no_argument, NULL, OPTION_STRICT },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
 };
@@ -159,6 +163,9 @@ static int take_option(struct asked *asked, int option, char **argv)
 		return take_contract(asked, optarg);
 	case OPTION_COPY:
 		return take_copy_path(asked, optarg);
+	case OPTION_STRICT:
+		asked->spec.strict = true;
+		return 0;
 	default:
 		return ferry_cli_bad_option("run", option, argv);
 	}
@@ -219,6 +226,27 @@ static int find_preload(char *path, size_t size)
 	return 0;
 }
 
+/* Programs that no library can be put into run as ever, or not at all; nobody shall wonder why. */
+static int judge_command(const struct asked *asked, struct ferry_launch *launch)
+{
+	char path[FERRY_PROGRAM_PATH_MAX];
+	enum ferry_program_kind kind;
+	bool script;
+
+	if (ferry_program_find(launch->argv[0], path) != 0)
+		return 0; /* execution will tell */
+	kind = ferry_program_judge(AT_FDCWD, path, &script);
+	if (kind == FERRY_PROGRAM_FITS)
+		return 0;
+	launch->hurt = ferry_program_is_hurt(kind);
+	if (asked->spec.strict)
+		return ferry_cli_fail(FERRY_EXIT_OWN, "'%s' %s: it cannot be managed (--strict)",
+				      launch->argv[0], ferry_program_why(kind, script));
+	(void)ferry_cli_fail(0, "warning: '%s' %s: it runs unmanaged", launch->argv[0],
+			     ferry_program_why(kind, script));
+	return 0;
+}
+
 int ferry_cli_run(int argc, char **argv)
 {
 	static struct asked asked;
@@ -249,5 +277,6 @@ int ferry_cli_run(int argc, char **argv)
 	launch.preload = preload;
 	if (!ferry_doctor_may_run(advice))
 		return ferry_cli_fail(FERRY_EXIT_OWN, "%s (pageferry doctor tells more)", advice);
-	return ferry_launch_run(&launch);
+	error = judge_command(&asked, &launch);
+	return error != 0 ? error : ferry_launch_run(&launch);
 }

@@ -82,6 +82,8 @@ struct ferry_machine {
 	uint32_t thp;         /* (c) enum ferry_thp */
 	uint32_t copy_path;   /* (c) enum ferry_copy_path */
 	uint64_t stall_budget_ns; /* (c) default of a batch: 1 ms */
+	uint32_t strict;      /* (c) 1: programs that cannot be managed are not executed */
+	uint32_t spare;
 	struct ferry_policy policy; /* (c) */
 	uint64_t nodes_offset;      /* (c) struct ferry_node[node_count] */
 	uint64_t distances_offset;  /* (c) uint8_t[node_count * node_count], 10 = local */

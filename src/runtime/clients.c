@@ -5,6 +5,7 @@
 
 #include "runtime/join.h"
 #include "runtime/rights.h"
+#include "runtime/watch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -150,6 +151,8 @@ void ferry_clients_serve(struct ferry_keeper *keeper, uint32_t index)
 		answer(client, 0, "", &keeper->machine_fd, 1);
 	else if (packet.msg.kind == FERRY_MSG_ATTACH)
 		attach(keeper, client, &packet);
+	else if (packet.msg.kind == FERRY_MSG_UNMANAGED)
+		ferry_watch_unmanaged(keeper, &packet.msg);
 	else
 		disconnect(keeper, index);
 }

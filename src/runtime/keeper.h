@@ -29,7 +29,7 @@
 #include "runtime/rundir.h"
 #include "runtime/spec.h"
 
-enum { FERRY_CLIENTS_MAX = 256 };
+enum { FERRY_CLIENTS_MAX = 256, FERRY_TOLD_MAX = 64 };
 
 /* What an epoll event is about; kept with an index (process slot, client) in its data. */
 enum ferry_keeper_source {
@@ -93,6 +93,8 @@ struct ferry_keeper {
 	int clients[FERRY_CLIENTS_MAX]; /* -1: free */
 	uint32_t *recalls;              /* per node: answers waited for */
 	uint64_t lease_order;
+	uint64_t told[FERRY_TOLD_MAX]; /* hashes of what people were told of unmanaged programs */
+	uint32_t told_count;
 	char socket_path[FERRY_RUNDIR_PATH_MAX + 40];
 };
 

@@ -83,19 +83,6 @@ static int move_join_fd(int fd, const struct rlimit *files)
 	return fcntl(fd, F_DUPFD, (int)min);
 }
 
-/* Programs that no library can be put into run as ever; but nobody shall wonder why. */
-static void warn_if_unmanaged(const char *name)
-{
-	char path[FERRY_PROGRAM_PATH_MAX];
-	const char *why = NULL;
-
-	if (ferry_program_find(name, path) == 0)
-		why = ferry_program_why_unmanaged(path);
-	if (why != NULL)
-		(void)fprintf(stderr, "pageferry: warning: '%s' %s: it runs unmanaged\n", name,
-			      why);
-}
-
 /* In the child: becomes the command. */
 static int become_command(const struct ferry_launch *launch, const struct ferry_keeper *keeper,
 			  int join_fd, const struct inherited *inherited)
@@ -109,10 +96,11 @@ static int become_command(const struct ferry_launch *launch, const struct ferry_
 	if (fd < 0)
 		return fail("no free descriptor");
 	if (fstat(fd, &status) != 0 ||
-	    asprintf(&join, "%d.%ju:%s", fd, (uintmax_t)status.st_ino, keeper->socket_path) < 0 ||
-	    setenv(FERRY_JOIN_ENV, join, 1) != 0 || set_preload(launch->preload) != 0)
+	    asprintf(&join, "%d.%ju:%s", fd, (uintmax_t)status.st_ino, keeper->socket_path) < 0)
 		return fail("environment");
-	warn_if_unmanaged(launch->argv[0]);
+	if (!launch->hurt &&
+	    (setenv(FERRY_JOIN_ENV, join, 1) != 0 || set_preload(launch->preload) != 0))
+		return fail("environment");
 	(void)sigaction(SIGCHLD, &inherited->child, NULL);
 	(void)sigprocmask(SIG_SETMASK, &inherited->mask, NULL);
 	return ferry_launch_bare(launch->argv);

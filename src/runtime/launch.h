@@ -25,6 +25,7 @@ struct ferry_launch {
 	const struct ferry_machine_spec *spec;
 	char **argv;         /* the command, NULL-terminated */
 	const char *preload; /* path of libpageferry-preload.so */
+	bool hurt;           /* the command must not find it in its environment */
 };
 
 /* Runs the command on a machine of its own. => the exit code for the caller. */

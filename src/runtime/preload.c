@@ -207,6 +207,27 @@ char *const *ferry_preload_environment(char *const *envp, char **buffer, size_t 
 	return buffer;
 }
 
+static bool is_ours(const char *entry)
+{
+	return same_name(entry, env_join) ||
+	       (same_name(entry, env_preload) && strstr(entry, "libpageferry-preload.so"));
+}
+
+char *const *ferry_preload_environment_bare(char *const *envp, char **buffer, size_t buffer_words)
+{
+	size_t n = 0;
+
+	if (!env_join[0])
+		return envp;
+	if (ferry_preload_environment_words(envp) > buffer_words)
+		return NULL;
+	for (size_t i = 0; envp && envp[i]; i++)
+		if (!is_ours(envp[i]))
+			buffer[n++] = envp[i];
+	buffer[n] = NULL;
+	return buffer;
+}
+
 static bool keep_environment(void)
 {
 	const char *join = getenv(FERRY_JOIN_ENV);
@@ -254,12 +275,11 @@ static int connect_control(void)
 	return (int)(err ? err : fd);
 }
 
-/* Sends JOIN through the inherited socket, or through the control socket where the program has
- * closed that. => 0, -errno. */
-static int send_join(const int fds[2])
+/* Sends through the inherited socket, or through the control socket where the program has closed
+ * that. => 0, -errno. */
+static int send_to_keeper(const struct ferry_msg *msg, const int *fds, uint32_t fd_count)
 {
-	struct ferry_msg msg = {.version = FERRY_PROTO_VERSION, .kind = FERRY_MSG_JOIN};
-	int err = is_join_socket() ? ferry_proto_send(join_fd, &msg, fds, 2) : -EBADF;
+	int err = is_join_socket() ? ferry_proto_send(join_fd, msg, fds, fd_count) : -EBADF;
 	int control;
 
 	if (!err)
@@ -267,9 +287,16 @@ static int send_join(const int fds[2])
 	control = connect_control();
 	if (control < 0)
 		return control;
-	err = ferry_proto_send(control, &msg, fds, 2);
+	err = ferry_proto_send(control, msg, fds, fd_count);
 	ferry_sys1(SYS_close, control);
 	return err;
+}
+
+static int send_join(const int fds[2])
+{
+	const struct ferry_msg msg = {.version = FERRY_PROTO_VERSION, .kind = FERRY_MSG_JOIN};
+
+	return send_to_keeper(&msg, fds, 2);
 }
 
 /* Whether somebody holds the other end of the join socket, or listens. */
@@ -286,6 +313,13 @@ static bool is_keeper_gone(void)
 	if (control == -EACCES && ferry_door.machine) /* in another root, or as another user */
 		return ferry_sys2(SYS_kill, ferry_door.machine->keeper_pid, 0) == -ESRCH;
 	return control == -ECONNREFUSED || control == -ENOENT;
+}
+
+void ferry_preload_tell(const struct ferry_msg *msg)
+{
+	/* A keeper that is gone tells nobody. */
+	if (env_join[0] && send_to_keeper(msg, NULL, 0))
+		return;
 }
 
 static int map_machine(struct ferry_agent_start *start, int fd)
@@ -443,6 +477,9 @@ void ferry_preload_join(const struct ferry_books *parent)
 		/* That a machine's keeper is gone is said once, by who was there before. */
 		if (!is_keeper_gone())
 			say(start.what, strerrorname_np(-err));
+		/* A child cannot be refused any more; a program can. */
+		if (!parent && start.machine && start.machine->strict)
+			ferry_sys1(SYS_exit_group, 125);
 	}
 }
 

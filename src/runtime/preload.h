@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "map/books.h"
+#include "runtime/proto.h"
 #include "runtime/remote.h"
 
 #define FERRY_EXPORT __attribute__((visibility("default")))
@@ -34,6 +35,18 @@ void ferry_preload_join(const struct ferry_books *parent);
 char *const *ferry_preload_environment(char *const *envp, char **buffer, size_t buffer_words);
 /* => words that ferry_preload_environment() needs for envp at most. */
 size_t ferry_preload_environment_words(char *const *envp);
+/* => a copy of envp without what our children need, for programs that it would hurt. NULL as above.
+ */
+char *const *ferry_preload_environment_bare(char *const *envp, char **buffer, size_t buffer_words);
+/*
+ * Looks at a program that is about to be executed; tells people, by way of the keeper, if it cannot
+ * be managed. => its kind (enum ferry_program_kind), -EACCES: the machine is strict, do not.
+ */
+int ferry_preload_judge(int directory, const char *path);
+/* The same for a name that is looked for in PATH. */
+int ferry_preload_judge_name(const char *name);
+/* Tells the keeper something to which no answer is due. */
+void ferry_preload_tell(const struct ferry_msg *msg);
 /* The next definition of a symbol after ours. Never NULL: dies with a line if there is none. */
 void *ferry_preload_next(const char *symbol);
 /* move_pages() on another process, by way of the keeper; pointers are the caller's, unchecked,

@@ -22,6 +22,7 @@
 #include "base/sys.h"
 #include "runtime/door.h"
 #include "runtime/preload.h"
+#include "runtime/program.h"
 #include "runtime/thread.h"
 
 enum { THREAD_BLOCK_BYTES = 2304, ARGS_MAX = 1024, PARENT_GROWS_BYTES = 64 << 20 };
@@ -155,11 +156,17 @@ struct environment {
 	size_t len;
 };
 
-static int prepare(struct environment *env, char *const *envp, char **small, size_t small_words)
+/* kind: of the program, or why it is not executed. => 0; -1 with errno. */
+static int prepare(struct environment *env, char *const *envp, char **small, int kind)
 {
+	const size_t small_words = ARGS_MAX;
 	size_t words = ferry_preload_environment_words(envp);
 
 	env->mapping = NULL;
+	if (kind < 0) {
+		errno = -kind;
+		return -1;
+	}
 	if (words > small_words) {
 		env->len = words * sizeof(char *);
 		env->mapping = (void *)ferry_sys6(SYS_mmap, 0, (long)env->len,
@@ -172,7 +179,9 @@ static int prepare(struct environment *env, char *const *envp, char **small, siz
 		}
 		small = env->mapping;
 	}
-	env->envp = ferry_preload_environment(envp, small, words);
+	env->envp = ferry_program_is_hurt((enum ferry_program_kind)kind) ?
+			    ferry_preload_environment_bare(envp, small, words) :
+			    ferry_preload_environment(envp, small, words);
 	return 0;
 }
 
@@ -198,7 +207,7 @@ static int exec_at(int dirfd, const char *path, char *const *argv, char *const *
 	struct environment env;
 	int ret;
 
-	if (prepare(&env, envp, small, ARGS_MAX))
+	if (prepare(&env, envp, small, ferry_preload_judge(dirfd, path)))
 		return -1;
 	ret = set_errno(dirfd == AT_FDCWD && !flags ?
 				ferry_sys3(SYS_execve, path, argv, env.envp) :
@@ -239,7 +248,7 @@ FERRY_EXPORT int execvpe(const char *file, char *const argv[], char *const envp[
 	if (!next)
 		next = (int (*)(const char *, char *const[], char *const[]))
 			ferry_preload_next("execvpe");
-	if (prepare(&env, envp, small, ARGS_MAX))
+	if (prepare(&env, envp, small, ferry_preload_judge_name(file)))
 		return -1;
 	ret = next(file, argv, env.envp);
 	forget(&env);
@@ -311,6 +320,7 @@ struct spawn {
 	const char *path;
 	const posix_spawn_file_actions_t *actions;
 	const posix_spawnattr_t *attributes;
+	int kind;
 };
 
 static int spawn_by(spawn_function *next, const struct spawn *s, char *const *argv,
@@ -318,10 +328,13 @@ static int spawn_by(spawn_function *next, const struct spawn *s, char *const *ar
 {
 	char *small[ARGS_MAX];
 	struct environment env;
-	int ret;
+	int saved = errno, ret;
 
-	if (prepare(&env, envp, small, ARGS_MAX))
-		return ENOMEM;
+	if (prepare(&env, envp, small, s->kind)) {
+		ret = errno;
+		errno = saved;
+		return ret;
+	}
 	ret = next(s->pid, s->path, s->actions, s->attributes, argv, env.envp);
 	forget(&env);
 	return ret;
@@ -336,7 +349,10 @@ FERRY_EXPORT int posix_spawn(pid_t *pid, const char *path,
 
 	if (!next)
 		next = (spawn_function *)ferry_preload_next("posix_spawn");
-	return spawn_by(next, &(struct spawn){pid, path, actions, attributes}, argv, envp);
+	return spawn_by(next,
+			&(struct spawn){pid, path, actions, attributes,
+					ferry_preload_judge(AT_FDCWD, path)},
+			argv, envp);
 }
 
 FERRY_EXPORT int posix_spawnp(pid_t *pid, const char *file,
@@ -348,5 +364,8 @@ FERRY_EXPORT int posix_spawnp(pid_t *pid, const char *file,
 
 	if (!next)
 		next = (spawn_function *)ferry_preload_next("posix_spawnp");
-	return spawn_by(next, &(struct spawn){pid, file, actions, attributes}, argv, envp);
+	return spawn_by(next,
+			&(struct spawn){pid, file, actions, attributes,
+					ferry_preload_judge_name(file)},
+			argv, envp);
 }

@@ -151,6 +151,7 @@ static int fill(const struct ferry_machine_spec *spec, struct ferry_machine *mac
 	machine->contract = spec->contract;
 	machine->thp = spec->thp;
 	machine->copy_path = spec->copy_path;
+	machine->strict = spec->strict;
 	if (spec->stall_budget_ns != 0)
 		machine->stall_budget_ns = spec->stall_budget_ns;
 	(void)snprintf(machine->name, sizeof(machine->name), "%d", machine->keeper_pid);

@@ -37,6 +37,7 @@ struct ferry_machine_spec {
 	uint32_t contract;  /* enum ferry_contract */
 	uint64_t stall_budget_ns; /* 0: 1 ms */
 	uint32_t copy_path; /* enum ferry_copy_path */
+	bool strict;
 };
 
 /* "500us", "1ms", "2s", "10000ns"; a unit is needed. => 0, -EINVAL, -ERANGE. */

@@ -5,6 +5,7 @@
 
 #include "base/size.h"
 #include "runtime/join.h"
+#include "runtime/program.h"
 #include "runtime/rescue.h"
 
 #include <errno.h>
@@ -17,6 +18,46 @@
 #include <unistd.h>
 
 #define NS_PER_S UINT64_C(1000000000)
+
+/* --- what people are told ------------------------------------------------------------------ */
+
+/* => true the first time; when there is no more room, nothing is new. */
+static bool is_news(struct ferry_keeper *keeper, const char *text, uint64_t kind)
+{
+	uint64_t hash = UINT64_C(0xcbf29ce484222325) ^ kind; /* FNV-1a */
+
+	for (const char *c = text; *c != '\0'; c++)
+		hash = (hash ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
+	for (uint32_t i = 0; i < keeper->told_count; i++) {
+		if (keeper->told[i] == hash)
+			return false;
+	}
+	if (keeper->told_count == FERRY_TOLD_MAX)
+		return false;
+	keeper->told[keeper->told_count++] = hash;
+	return true;
+}
+
+void ferry_watch_unmanaged(struct ferry_keeper *keeper, const struct ferry_msg *msg)
+{
+	char name[FERRY_MSG_TEXT], line[FERRY_MSG_TEXT + 160];
+
+	if (msg->a == FERRY_PROGRAM_FITS || msg->a >= FERRY_PROGRAM_KINDS)
+		return;
+	memcpy(name, msg->text, sizeof(name));
+	name[sizeof(name) - 1] = '\0';
+	/* It goes to a terminal. */
+	for (char *c = name; *c != '\0'; c++) {
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			*c = '?';
+	}
+	if (!is_news(keeper, name, msg->a))
+		return;
+	(void)snprintf(line, sizeof(line), "pageferry: warning: '%s' %s: it %s", name,
+		       ferry_program_why((enum ferry_program_kind)msg->a, msg->b != 0),
+		       msg->status != 0 ? "is not executed (--strict)" : "runs unmanaged");
+	ferry_keeper_say(keeper, line);
+}
 
 /* --- children ---------------------------------------------------------------------------- */
 

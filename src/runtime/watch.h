@@ -22,6 +22,8 @@ void ferry_watch_report_left(struct ferry_keeper *keeper, bool over);
 void ferry_watch_out_of_memory(struct ferry_keeper *keeper, struct ferry_keeper_process *process);
 /* => when an agent that should leave now is to be killed. */
 uint64_t ferry_watch_leave_deadline(void);
+/* A program is about to execute one that cannot be managed: says so, once for each. */
+void ferry_watch_unmanaged(struct ferry_keeper *keeper, const struct ferry_msg *msg);
 /* Kills agents that do not leave. */
 void ferry_watch_expire(struct ferry_keeper *keeper, uint64_t now_ns);
 /* => when ferry_watch_expire() is needed next, UINT64_MAX: not at all. */
