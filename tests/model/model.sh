@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+# shellcheck shell=bash
 #
 # model.sh - for the scripts of this folder: builds a spin model, verifies it, and tests the test:
 # the same model with one rule broken (MUTANT=N) must fail.

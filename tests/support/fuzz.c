@@ -3,6 +3,7 @@
  * fuzz.c - main() of a fuzz target in an ordinary build: replays tests/fuzz/corpus/NAME, or the
  * files that are named.
  */
+#define _GNU_SOURCE
 #include <dirent.h>
 #include <limits.h>
 
