@@ -76,6 +76,7 @@ struct ferry_door {
 	uint32_t movers;    /* (a) mover threads started */
 	uint32_t births;    /* (a) threads being created, whose control blocks are not flagged
 			       yet */
+	uint32_t reopening; /* (a) futex: 1: a thread of the program is at it */
 	uint32_t generation; /* agents that this process has had before */
 	uint32_t readers;   /* (a) threads of the program that look into the books */
 	int32_t agent_pid;  /* (a) */

@@ -544,19 +544,19 @@ static bool replace_agent(void)
 
 bool ferry_door_reopen(void)
 {
-	static uint32_t busy; /* futex */
+	uint32_t *busy = &ferry_door.reopening;
 	uint64_t mask;
 
 	if (ferry_sys0(SYS_getpid) != ferry_door.pid)
 		return false;
 	mask = ferry_signals_block();
-	while (__atomic_exchange_n(&busy, 1, __ATOMIC_ACQUIRE))
-		ferry_futex_wait(&busy, 1, BUSY_NS);
+	while (__atomic_exchange_n(busy, 1, __ATOMIC_ACQUIRE))
+		ferry_futex_wait(busy, 1, BUSY_NS);
 	if (__atomic_load_n(&ferry_door.state, __ATOMIC_ACQUIRE) != FERRY_DOOR_SHUT &&
 	    __atomic_load_n(&ferry_door.agent, __ATOMIC_ACQUIRE) == 0 && !replace_agent())
 		__atomic_store_n(&ferry_door.state, FERRY_DOOR_SHUT, __ATOMIC_RELEASE);
-	__atomic_store_n(&busy, 0, __ATOMIC_RELEASE);
-	ferry_futex_wake(&busy, 1);
+	__atomic_store_n(busy, 0, __ATOMIC_RELEASE);
+	ferry_futex_wake(busy, 1);
 	ferry_signals_restore(mask);
 	return __atomic_load_n(&ferry_door.state, __ATOMIC_ACQUIRE) == FERRY_DOOR_OPEN;
 }

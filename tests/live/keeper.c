@@ -406,9 +406,30 @@ static void *look_as_nobody(void *argument)
 	return NULL;
 }
 
+/* Another process of the machine, of our user, until we end. => its pid. */
+static int32_t start_other_member(void)
+{
+	int ends[2];
+	char ready;
+	pid_t child;
+
+	REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+	child = fork();
+	REQUIRE(child >= 0);
+	close(ends[child == 0 ? 0 : 1]);
+	if (child == 0) {
+		(void)become_member();
+		REQUIRE(write(ends[1], "", 1) == 1);
+		_exit(read(ends[1], &ready, 1) != 0);
+	}
+	REQUIRE(read(ends[0], &ready, 1) == 1);
+	return child;
+}
+
 static int role_rights(void)
 {
 	struct member member = become_member();
+	int32_t other = start_other_member();
 	int32_t pid = getpid();
 	struct ferry_msg msg = { .version = FERRY_PROTO_VERSION,
 				 .kind = FERRY_MSG_ATTACH,
@@ -433,8 +454,13 @@ static int role_rights(void)
 	REQUIRE(packet.msg.status == -EPERM && packet.fd_count == 0);
 	if (geteuid() != 0)
 		return 0;
-	msg.b = (uint64_t)pid; /* the connection was root's; the thread is not any more */
+	/* The connection was root's; the thread is not any more. It may look into itself only. */
+	msg.b = (uint64_t)pid;
 	REQUIRE(ferry_sys3(SYS_setresuid, 65534, 65534, 0) == 0);
+	REQUIRE(ferry_proto_send(machine.control, &msg, NULL, 0) == 0);
+	REQUIRE(ferry_proto_receive(machine.control, &packet, 2000) == 0);
+	REQUIRE(packet.msg.status == 0 && packet.fd_count == 1);
+	msg.a = (uint64_t)other;
 	REQUIRE(ferry_proto_send(machine.control, &msg, NULL, 0) == 0);
 	REQUIRE(ferry_proto_receive(machine.control, &packet, 2000) == 0);
 	REQUIRE(packet.msg.status == -EPERM && packet.fd_count == 0);
