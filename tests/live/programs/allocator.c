@@ -54,7 +54,7 @@ static unsigned class_of(size_t bytes)
 	unsigned class = 0;
 
 	while (((size_t)1 << class) < bytes)
-		class++;
+		class ++;
 	return class;
 }
 
