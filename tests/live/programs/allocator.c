@@ -51,11 +51,11 @@ static struct header *own_free[CLASSES];
 
 static unsigned class_of(size_t bytes)
 {
-	unsigned class = 0;
+	unsigned power = 0;
 
-	while (((size_t)1 << class) < bytes)
-		class ++;
-	return class;
+	while (((size_t)1 << power) < bytes)
+		power++;
+	return power;
 }
 
 static long raw_call(long number, long a, long b, long c, long d)
@@ -75,10 +75,10 @@ static long raw_call(long number, long a, long b, long c, long d)
 static void *own_take(size_t bytes)
 {
 	size_t whole = bytes + sizeof(struct header);
-	unsigned class = class_of(whole);
+	unsigned power = class_of(whole);
 	struct header *header;
 
-	if (class >= CLASSES) {
+	if (power >= CLASSES) {
 		long at = raw_call(SYS_mmap, 0, (long)whole, PROT_READ | PROT_WRITE,
 				   MAP_PRIVATE | MAP_ANONYMOUS);
 
@@ -88,31 +88,31 @@ static void *own_take(size_t bytes)
 		return header + 1;
 	}
 	pthread_mutex_lock(&own_lock);
-	header = own_free[class];
+	header = own_free[power];
 	if (header != NULL) {
-		own_free[class] = header->next;
+		own_free[power] = header->next;
 	} else {
-		header = sbrk((intptr_t)1 << class);
+		header = sbrk((intptr_t)1 << power);
 		REQUIRE(header != (void *)-1, "sbrk: %s", strerror(errno));
 	}
 	pthread_mutex_unlock(&own_lock);
-	header->bytes = (size_t)1 << class;
+	header->bytes = (size_t)1 << power;
 	return header + 1;
 }
 
 static void own_put(void *block)
 {
 	struct header *header = (struct header *)block - 1;
-	unsigned class = class_of(header->bytes);
+	unsigned power = class_of(header->bytes);
 
-	if (class >= CLASSES) {
+	if (power >= CLASSES) {
 		REQUIRE(raw_call(SYS_munmap, (long)header, (long)header->bytes, 0, 0) == 0,
 			"munmap");
 		return;
 	}
 	pthread_mutex_lock(&own_lock);
-	header->next = own_free[class];
-	own_free[class] = header;
+	header->next = own_free[power];
+	own_free[power] = header;
 	pthread_mutex_unlock(&own_lock);
 }
 
