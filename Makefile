@@ -4,7 +4,8 @@
 #   make            build/pageferry, build/libpageferry.so, build/libpageferry-preload.so
 #   make demo       the main job: sort runs while its pages are ferried
 #   make check      all tests; make check TESTS="unit live/redis" some of them
-#   make soak       the tests in their long forms
+#   make soak       random jobs, moves and kills for FERRY_SOAK_MINUTES (30)
+#   make long       the tests in their long forms
 #   make guest      the live tests on kernels 6.1 and 6.12 in qemu, with three real nodes
 #   make asan tsan  tests of the core under the sanitizers, over the soft MMU
 #   make fuzz       a minute of libFuzzer for each target (FUZZ_SECONDS=60, TESTS="parse keeper")
@@ -24,7 +25,7 @@ NINJA := ninja --quiet
 TSAN_PREFIX := $(shell [ "$$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 28)" -gt 28 ] && \
 	echo setarch -R)
 
-.PHONY: all products tests demo check soak guest guest-tests asan tsan lint bench install uninstall clean
+.PHONY: all products tests demo check soak long guest guest-tests asan tsan lint bench install uninstall clean
 
 all:
 	@tools/setup build
@@ -53,6 +54,10 @@ check: tests
 	@tests/run --build $(BUILD) --check-build $(BUILD)-check $(TESTS)
 
 soak: tests
+	@FERRY_SOAK=1 FERRY_SOAK_MINUTES=$${FERRY_SOAK_MINUTES:-30} \
+		tests/run --build $(BUILD) --check-build $(BUILD)-check live/soak
+
+long: tests
 	@FERRY_SOAK=1 tests/run --build $(BUILD) --check-build $(BUILD)-check $(TESTS)
 
 GUEST_KERNELS ?= 6.1 6.12
