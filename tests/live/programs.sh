@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # timeout: 400
-# Ordinary programs - interpreters, compressors, pipelines, make, picture conversion - in one machine
-# after the other while every process is ferried: the same output as bare. jobs.bash has the jobs.
+# Ordinary programs - interpreters, compressors, pipelines, make, pictures - in one machine, one
+# after the other, while every process is ferried: the same output as bare. jobs.bash has the jobs.
 . "$(dirname "$0")/lib.sh" || exit 1
 
 jobs=$live/jobs.bash

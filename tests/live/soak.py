@@ -123,12 +123,13 @@ class Outside:
         sys.exit(f"soak: {text}; seed {self.seed}")
 
     def bare(self):
-        """Runs each job bare; what it wrote is what it has to write. Ends with those that can run."""
+        """Runs each job bare: that is what it has to write. Names those that can run."""
         listed = subprocess.run([self.jobs, "list"], capture_output=True, text=True, check=True)
         names = []
         for name in listed.stdout.split():
             folder = os.path.join(self.work, "bare")
-            status = run_job(self.jobs, name, folder, os.path.join(self.work, "bare-" + name)).wait()
+            out = os.path.join(self.work, "bare-" + name)
+            status = run_job(self.jobs, name, folder, out).wait()
             shutil.rmtree(folder)
             if status == 0:
                 names.append(name)
