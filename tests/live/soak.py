@@ -80,8 +80,13 @@ class Inside:
         shutil.rmtree(folder, ignore_errors=True)
 
     def look(self):
+        killed = self.killed_sessions()
         for job in list(self.running):
             process, name, folder, since = job
+            if process.pid in killed and process.poll() is None:
+                # Some programs wait for ever for a part of theirs that was killed.
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
             if process.poll() is not None:
                 self.running.remove(job)
                 self.judge(process, name, folder)
