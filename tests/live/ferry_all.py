@@ -71,8 +71,19 @@ class Ferry:
             file.write(f"move of {pid} ended with {result.returncode}: {result.stderr}")
         return False
 
+    def find_machine(self, first, name):
+        """A keeper with much to do may answer too late to be listed: it is asked again."""
+        end = time.monotonic() + PATIENCE_S
+        while not self.is_stopped() and time.monotonic() < end:
+            machine = machine_of(self.ferry, lambda m: m["name"] == name if name else
+                                 any(p["pid"] == first for p in m["processes"]))
+            if machine or has_ended(first):
+                return machine
+            time.sleep(0.05)
+        return None
+
     def run(self, first):
-        machine = machine_of(self.ferry, lambda m: any(p["pid"] == first for p in m["processes"]))
+        machine = self.find_machine(first, None)
         name = machine["name"] if machine else None
         while machine and not self.is_stopped():
             alive = [p["pid"] for p in machine["processes"] if p["state"] == "alive"]
@@ -84,7 +95,7 @@ class Ferry:
                     return
             if not alive:
                 time.sleep(0.01)
-            machine = machine_of(self.ferry, lambda m: m["name"] == name)
+            machine = self.find_machine(first, name)
 
 
 Ferry(sys.argv[1], sys.argv[2], sys.argv[4:]).run(int(sys.argv[3]))
