@@ -17,8 +17,7 @@ groups=(
 	"--stack 1 --bigheap 1 --bigheap-growth 64k --bigheap-ops 2000 --malloc 1
 	 --malloc-bytes 16M"
 	"--mmap 1 --mmap-bytes 16M --mmap-mprotect --mprotect 1 --madvise 1 --mincore 1"
-	"--sigsegv 1 --stackmmap 1 --mmapaddr 1 --vforkmany 1 --vforkmany-ops 100
-	 --mlock 1 --userfaultfd 1 --userfaultfd-bytes 4M"
+	"--sigsegv 1 --stackmmap 1 --mmapaddr 1 --vforkmany 1 --vforkmany-ops 100"
 )
 
 # stress SECONDS STRESSOR...: in the words of stress-ng, into $words. The ferry comes first, or it
