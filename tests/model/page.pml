@@ -622,7 +622,7 @@ end:	do
 /* ferry_mover_out(): lock held. MOVE out and its answer. */
 inline out(a) {
 	if
-	:: !mapped[a] && changing > 0 && !mutant(NO_FINAL_ERROR) -> put(target) /* final_error() */
+	:: !mapped[a] && changing > 0 && !mutant(NO_FINAL_ERROR) -> put(target) /* ferry_uffd_final_error() */
 	:: !mapped[a] && (changing == 0 || mutant(NO_FINAL_ERROR)) ->
 		clear_entry(a); /* ENOENT: answer_absent() */
 		put(target)
@@ -697,7 +697,7 @@ inline bring_in(home) {
 			fi
 		:: (!gone || mutant(NO_RECHECK)) && !(mapped[flight_va] && armed[flight_va]) ->
 			if
-			:: changing > 0 && !mutant(NO_FINAL_ERROR) -> /* final_error() */
+			:: changing > 0 && !mutant(NO_FINAL_ERROR) -> /* ferry_uffd_final_error() */
 				if
 				:: mutant(RETRY_LOCKED)
 				:: !mutant(RETRY_LOCKED) -> release
