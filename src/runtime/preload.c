@@ -84,7 +84,8 @@ static size_t append(char *line, size_t size, size_t used, const char *part)
 
 	if (used + length > size)
 		return used;
-	memcpy(line + used, part, length);
+	for (size_t i = 0; i < length; i++) /* no string: its end is not ours to write */
+		line[used + i] = part[i];
 	return used + length;
 }
 

@@ -34,6 +34,8 @@ inject() {
 managed=0
 unmanaged=0
 inject 1000000
+# An agent leaves a little later than its program.
+wait_until 10 grep -qs '^calls' "$work/injected" || fail "no agent counted its calls"
 read -r word calls <"$work/injected"
 [ "$word" = calls ] && [ "$calls" -gt 500 ] || fail "the agent counted '$word $calls' calls"
 step=${FERRY_SOAK:+1}

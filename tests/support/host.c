@@ -172,7 +172,11 @@ uint64_t test_seed(const char *name)
 }
 
 /* Sanitizers look at every access: less of the same, not the same in ten times the time. */
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#ifndef __has_feature /* clang's way to ask */
+#define __has_feature(x) 0
+#endif
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__) || \
+	__has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
 enum { SANITIZER_SHARE = 8 };
 #else
 enum { SANITIZER_SHARE = 1 };

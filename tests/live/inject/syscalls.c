@@ -28,6 +28,7 @@ static struct plan {
 	char log[256];
 	uint32_t calls; /* (a) */
 	long kind;      /* (a) of call `at`, -1 before it */
+	int leaving;    /* (a) a thread of the agent ends it */
 } plan = { .kind = -1 };
 
 static long plain(long nr, long a, long b, long c)
@@ -151,6 +152,9 @@ _Bool ferry_sys_inject(long nr, long a, long b, long *ret)
 	(void)a;
 	if (plan.program == 0 || plain(SYS_getpid, 0, 0, 0) == plan.program)
 		return 0;
+	/* Several threads may end their agent at the same time: one does, after its note. */
+	while (nr == SYS_exit_group && __atomic_exchange_n(&plan.leaving, 1, __ATOMIC_RELAXED) != 0)
+		(void)plain(SYS_pause, 0, 0, 0);
 	if (nr == SYS_exit_group && plan.kind == -1)
 		note("calls %\n", __atomic_load_n(&plan.calls, __ATOMIC_RELAXED), 0, 0);
 	error = error_of(nr, b);
