@@ -25,7 +25,8 @@ NINJA := ninja --quiet
 TSAN_PREFIX := $(shell [ "$$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 28)" -gt 28 ] && \
 	echo setarch -R)
 
-.PHONY: all products tests demo check soak long guest guest-tests asan tsan lint bench install uninstall clean
+.PHONY: all products tests demo check soak long guest guest-tests asan tsan fuzz lint bench \
+	install uninstall clean
 
 all:
 	@tools/setup build
@@ -116,4 +117,4 @@ uninstall:
 	@tools/uninstall $(BUILD) "$(DESTDIR)"
 
 clean:
-	rm -rf $(BUILD) $(addprefix $(BUILD)-,check asan tsan clang) compile_commands.json
+	rm -rf $(BUILD) $(addprefix $(BUILD)-,check asan tsan clang fuzz) compile_commands.json

@@ -91,8 +91,8 @@ struct ferry_mmu_ops {
 	 */
 	int (*remove)(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame frame, uint32_t pages,
 		      uint32_t *done);
-	/* The same for small pages of an mlocked mapping, which remain locked where they come in. May be
-	 * NULL, and may be refused (-EINVAL) where the host allows no more locked memory. */
+	/* The same for small pages of an mlocked mapping, which remain locked where they come in.
+	 * May be NULL, and may be refused (-EINVAL) where the host allows no more locked memory. */
 	int (*remove_locked)(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame frame,
 			     uint32_t pages, uint32_t *done);
 	/* How the mapping at va may be accessed: enum ferry_mmu_access bits, 0 for none at all.

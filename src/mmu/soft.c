@@ -322,7 +322,8 @@ static int soft_remove_locked(struct ferry_mmu *mmu, ferry_va va, struct ferry_f
 	ferry_soft_step(soft);
 	ferry_soft_lock(soft);
 	for (uint32_t i = 0; i < pages; i++) {
-		struct ferry_soft_page *page = ferry_soft_mapped_at(soft, ferry_soft_va_plus(va, i));
+		ferry_va at = ferry_soft_va_plus(va, i);
+		struct ferry_soft_page *page = ferry_soft_mapped_at(soft, at);
 
 		if (page == NULL)
 			continue;

@@ -40,7 +40,8 @@ uint32_t ferry_soft_take_out(struct ferry_soft *soft, ferry_va va, struct ferry_
 void ferry_soft_make_own(struct ferry_soft *soft, ferry_va va, struct ferry_soft_page *page);
 
 /*
- * The same for pages of a mapping that is not plain, in a window; stops where the protection changes.
+ * The same for pages of a mapping that is not plain, in a window; stops where the protection
+ * changes.
  * => lock NOT held. pages; *err says why not more, 0 if others may follow.
  */
 uint32_t ferry_soft_take_by_window(struct ferry_soft *soft, ferry_va va, struct ferry_frame frame,

@@ -84,7 +84,8 @@ int ferry_uffd_read_pagemap(const struct ferry_uffd *uffd, ferry_va va, uint64_t
 				      want - have,
 				      va / FERRY_PAGE_SIZE * sizeof(entries[0]) + have);
 
-		/* Without this there is no truth about a MOVE: a host short of memory is asked on. */
+		/* Without this there is no truth about a MOVE: a host short of memory is asked on.
+		 */
 		if (got == -EINTR || got == -ENOMEM)
 			continue;
 		if (got <= 0)

@@ -218,7 +218,8 @@ static int evict_chunk(struct chunk *c, uint32_t *done)
 	err = ferry_uffd_write_protect(c->uffd, c->va, c->pages, UFFDIO_WRITEPROTECT_MODE_WP);
 	while (ferry_uffd_is_range_error(err) && c->pages > 1) {
 		c->pages /= 2;
-		err = ferry_uffd_write_protect(c->uffd, c->va, c->pages, UFFDIO_WRITEPROTECT_MODE_WP);
+		err = ferry_uffd_write_protect(c->uffd, c->va, c->pages,
+					       UFFDIO_WRITEPROTECT_MODE_WP);
 	}
 	if (err)
 		return err;

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * uffd_window.c - how pages leave a mapping that is not plainly readable and writable; the rules are
- * in mmu.h, the order of steps in soft_window.c.
+ * uffd_window.c - how pages leave a mapping that is not plainly readable and writable; the rules
+ * are in mmu.h, the order of steps in soft_window.c.
  *
  * UFFDIO_MOVE wants both sides writable, and with equal protections. So the slots become readable,
  * writable and executable for the moment, and so does a mapping that may only be read: under write
  * protection, which UFFDIO_WRITEPROTECT puts on first and which goes with the page.
  *
- * A window is wider than rw- on purpose: what still has all three rights when it is to be closed has
- * not been changed by the program. Where the host refuses that to a mapping without execution
+ * A window is wider than rw- on purpose: what still has all three rights when it is to be closed
+ * has not been changed by the program. Where the host refuses that to a mapping without execution
  * (PR_SET_MDWE, SELinux), rw- has to do.
  *
  * Limits: a raw fork in a window gives the child the wide protection; a raw mremap moves it along.

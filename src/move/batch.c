@@ -13,8 +13,8 @@
  * in().
  *  - The source slot keeps the content until the page is in, so going home is possible up to then.
  *  - A page that is gone (event) or has lost its place (-ENOENT, -EEXIST) gives both frames back.
- *  - A page that nobody can access (PROT_NONE) cannot be taken out. Between nodes on the same silicon
- *    it is relabelled: it stays in place, and its entry names a frame of the target node.
+ *  - A page that nobody can access (PROT_NONE) cannot be taken out. Between nodes on the same
+ *    silicon it is relabelled: it stays in place, and its entry names a frame of the target node.
  *  - Pages of a split huge frame lie in huge slots and come in by copying; finish_split() gives
  *    back both huge slots as wholes.
  */

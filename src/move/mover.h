@@ -100,9 +100,9 @@ uint32_t ferry_mover_gather(struct ferry_mover *m, size_t *next);
  */
 uint32_t ferry_mover_targets(struct ferry_mover *m, uint32_t n, size_t *next);
 /*
- * Where the frames of flight.pages[0..n) lie scattered, chooses slots in a row for them: a number is
- * only the place in the arena that a page goes out to. One call then takes out a whole run, and the
- * frames that the pages leave are a run for others. => lock held.
+ * Where the frames of flight.pages[0..n) lie scattered, chooses slots in a row for them: a number
+ * is only the place in the arena that a page goes out to. One call then takes out a whole run, and
+ * the frames that the pages leave are a run for others. => lock held.
  */
 void ferry_mover_number(struct ferry_mover *m, uint32_t n);
 /* Takes flight.pages[0..n) out; what could not be is answered or put off. => lock held. */

@@ -78,8 +78,8 @@ void ferry_preload_lock_filled(long at, size_t len);
 void ferry_preload_lock_found(void);
 /* A child has no locks. */
 void ferry_preload_lock_reset(void);
-/* => the number that link (/proc/self, /proc/thread-self) names: that of the pid namespace of /proc.
- * Without a /proc: id. */
+/* => the number that link (/proc/self, /proc/thread-self) names: that of the pid namespace of
+ * /proc. Without a /proc: id. */
 long ferry_preload_proc_id(const char *link, long id);
 /* Tells the agent of memory that libc mapped by itself. */
 void ferry_preload_heap_grew(void);

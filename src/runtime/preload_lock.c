@@ -2,9 +2,9 @@
 /*
  * preload_lock.c - mlock() and its kin.
  *
- * mlockall() is not the kernel's: that would lock the agent's memory, too, and fill its arenas. Here
- * each mapping of the program is locked by itself, and with MCL_FUTURE each one that follows. What
- * libc maps by itself is found where the program's memory is looked after anyway.
+ * mlockall() is not the kernel's: that would lock the agent's memory, too, and fill its arenas.
+ * Here each mapping of the program is locked by itself, and with MCL_FUTURE each one that follows.
+ * What libc maps by itself is found where the program's memory is looked after anyway.
  */
 #include <errno.h>
 #include <fcntl.h>

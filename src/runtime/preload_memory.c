@@ -127,7 +127,8 @@ FERRY_EXPORT int munmap(void *addr, size_t len)
 	return (int)set_errno(ret);
 }
 
-/* A window of the agent would give its pages a protection for the moment: not that of its middle. */
+/* A window of the agent would give its pages a protection for the moment: not that of its middle.
+ */
 FERRY_EXPORT int mprotect(void *addr, size_t len, int prot)
 {
 	bool change = ferry_door_begin_change();

@@ -50,8 +50,8 @@ enum ferry_msg_kind {
 	FERRY_MSG_NOMEM,     /* agent -> keeper on up, no answer: a first touch found no frame
 				anywhere: print the line, end the process by SIGKILL. */
 	FERRY_MSG_UNMANAGED, /* program -> keeper (join or control socket), no answer. It executes
-				a program that cannot be managed. a = enum ferry_program_kind, b = 1:
-				a script, text = its name. The keeper tells people once. */
+				a program that cannot be managed. a = enum ferry_program_kind,
+				b = 1: a script, text = its name. The keeper tells people once. */
 	FERRY_MSG_OK,        /* answer: status, a, b */
 
 	FERRY_MSG_RECALL,    /* keeper -> agent on down. node, a = pages wanted back. */

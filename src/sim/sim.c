@@ -127,7 +127,8 @@ static void sim_wake(uint32_t *word, int count)
 
 static uint64_t sim_now_ns(void)
 {
-	/* Nobody else can tell when the clock was read: no step where all orders are gone through. */
+	/* Nobody else can tell when the clock was read: no step where all orders are gone through.
+	 */
 	if (sim.director == NULL)
 		ferry_sim_step(NULL);
 	return sim.now_ns;

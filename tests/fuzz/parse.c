@@ -99,7 +99,7 @@ static void parse_policy(const char *text)
 		check_line(error);
 }
 
-/* --- what is printed: a name may hold anything ------------------------------------------------- */
+/* --- what is printed: a name may hold anything ------------------------------------------------ */
 
 static char document[8192];
 static size_t document_length;

@@ -58,7 +58,8 @@ leases_are_back() {
 	[ "$(used)" -le $((before_used + (8 << 20))) ]
 }
 wait_until 10 leases_are_back || fail "leases are lost: $(used) bytes in use, before $before_used"
-[ "$(resident)" -le $((before_rss + 512)) ] || fail "the keeper grew from $before_rss to $(resident) KiB"
+[ "$(resident)" -le $((before_rss + 512)) ] ||
+	fail "the keeper grew from $before_rss to $(resident) KiB"
 [ "$(mappings)" -le "$before_mappings" ] ||
 	fail "the keeper has $(mappings) mappings, before $before_mappings"
 echo "$((120 * (rounds + 1))) processes; keeper: $(descriptors) descriptors, $(resident) KiB"

@@ -17,7 +17,8 @@ refuse() {
 
 # answer ARGUMENTS...: status 0, something on stdout, nothing on stderr.
 answer() {
-	timeout $((60 * ${FERRY_SLOW:-1})) "$ferry" "$@" >"$work/stdout" 2>"$work/stderr" </dev/null ||
+	timeout $((60 * ${FERRY_SLOW:-1})) "$ferry" "$@" \
+		>"$work/stdout" 2>"$work/stderr" </dev/null ||
 		fail "pageferry $*: status $?: $(cat "$work/stderr")"
 	[ -s "$work/stdout" ] || fail "pageferry $*: nothing on stdout"
 	[ ! -s "$work/stderr" ] || fail "pageferry $*: talk on stderr: $(cat "$work/stderr")"

@@ -10,7 +10,8 @@ as_root=false
 [ "$(id -u)" -ne 0 ] || as_root=true
 total=0
 
-# corner WANT CASE [-- COMMAND...]: CASE under COMMAND, bare and in a machine: same status and output.
+# corner WANT CASE [-- COMMAND...]: CASE under COMMAND, bare and in a machine: same status and
+# output.
 corner() {
 	local want=$1 name=$2 status
 	shift 2

@@ -19,7 +19,8 @@ assert_own_moves 2000 0
 run $nodes -- "$programs/syscalls"
 assert_own_moves 500 0
 run $nodes -- "$programs/taint"
-run --node ram:256M --node ram:256M --node ram:2M --node ram:0 --copy-path=both -- "$programs/statuses"
+run --node ram:256M --node ram:256M --node ram:2M --node ram:0 --copy-path=both -- \
+	"$programs/statuses"
 
 # Neither of these needs to be possible here.
 may_skip() {

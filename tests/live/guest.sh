@@ -9,8 +9,8 @@
 in_guest() {
 	local kernel=$1 status
 	shift
-	timeout -k 5 300 "$FERRY_SOURCE/tools/guest" --kernel "$kernel" --cpus 1 --memory 512M,256M,256M \
-		--build "$build" --timeout 250 -- "$@" >"$work/guest" 2>&1
+	timeout -k 5 300 "$FERRY_SOURCE/tools/guest" --kernel "$kernel" --cpus 1 \
+		--memory 512M,256M,256M --build "$build" --timeout 250 -- "$@" >"$work/guest" 2>&1
 	status=$?
 	[ "$status" -eq 0 ] || fail "kernel $kernel, $*: status $status: $(tail -n 5 "$work/guest")"
 }

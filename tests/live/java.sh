@@ -9,7 +9,8 @@ command -v java >/dev/null || skip "OpenJDK is not installed"
 limit=200
 rounds=${FERRY_SOAK:+60}
 size=200000
-java -m jdk.compiler/com.sun.tools.javac.Main -d "$work" "$live/java_sort.java" || fail "the compiler"
+java -m jdk.compiler/com.sun.tools.javac.Main -d "$work" "$live/java_sort.java" ||
+	fail "the compiler"
 for collector in G1 Parallel; do
 	command=(java "-XX:+Use${collector}GC" -Xmx192m -Xlog:gc:"$work/gc.log"
 		-cp "$work" Sort "${rounds:-2}" "$size")

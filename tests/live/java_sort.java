@@ -59,8 +59,10 @@ class Sort {
 				for (int r = 0; r < rounds; r++) {
 					long seed = number * 1000L + r;
 
-					sums[number] = digest(sums[number], sortNumbers(seed, count));
-					sums[number] = digest(sums[number], sortStrings(seed, count / 4));
+					sums[number] =
+						digest(sums[number], sortNumbers(seed, count));
+					sums[number] = digest(sums[number],
+						sortStrings(seed, count / 4));
 				}
 			});
 			threads[t].start();

@@ -27,7 +27,12 @@ numbers() {
 
 job_awk() {
 	numbers 60000 | awk '{ sum[substr($2, 7)] += $1; words[$2] = words[$2] $1 }
-		END { for (k in sum) print k, sum[k]; n = 0; for (k in words) n += length(words[k]); print n }' |
+		END {
+			for (k in sum) print k, sum[k]
+			n = 0
+			for (k in words) n += length(words[k])
+			print n
+		}' |
 		LC_ALL=C sort | sha256sum
 }
 
@@ -71,8 +76,10 @@ job_make() {
 	need make gzip
 	numbers 20000 >input
 	# shellcheck disable=SC2046 # words
-	printf 'all: %s\n\tcat $^ | sha256sum\n%%.out:\n\ttail -n +$* input | gzip -9n | gzip -d | sort -r >$@\n' \
-		"$(printf '%s.out ' $(seq 1 12))" >Makefile
+	{
+		printf 'all: %s\n\tcat $^ | sha256sum\n' "$(printf '%s.out ' $(seq 1 12))"
+		printf '%%.out:\n\ttail -n +$* input | gzip -9n | gzip -d | sort -r >$@\n'
+	} >Makefile
 	make -s -j 4
 }
 
@@ -90,7 +97,8 @@ job_perl() {
 	waitpid $pid, 0;
 	print "child $?\n";
 	@a = sort { $a cmp $b } @a;
-	print join(",", map { "$_$h{$_}" } sort { $a <=> $b } keys %h), "\n", join("\n", @a), "\n"' |
+	print join(",", map { "$_$h{$_}" } sort { $a <=> $b } keys %h), "\n";
+	print join("\n", @a), "\n"' |
 		sha256sum
 }
 
@@ -130,8 +138,9 @@ job_sqlite() {
 
 job_stress() {
 	need stress-ng
-	stress-ng --temp-path . --verify --oomable --seed 1 --timeout 20 --mremap 1 --mremap-bytes 8M \
-		--mremap-ops 4 --malloc 1 --malloc-bytes 8M --malloc-ops 4000 --fork 1 --fork-ops 40 \
+	stress-ng --temp-path . --verify --oomable --seed 1 --timeout 20 \
+		--mremap 1 --mremap-bytes 8M --mremap-ops 4 \
+		--malloc 1 --malloc-bytes 8M --malloc-ops 4000 --fork 1 --fork-ops 40 \
 		--brk 1 --brk-ops 2000 --mmap 1 --mmap-bytes 4M --mmap-ops 1 >log 2>&1 || {
 		cat log >&2
 		exit 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""jobs.py FERRY - job control of `pageferry run` from an interactive shell on a terminal of its own."""
+"""jobs.py FERRY - job control of `pageferry run` from a shell on a terminal of its own."""
 
 import os
 import pty

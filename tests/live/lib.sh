@@ -24,7 +24,8 @@ export FERRY_TEST_STOP=$work/stop
 # Kernels before 6.8 have no UFFDIO_MOVE: pages leave by eviction.
 read -r -d . kernel_major </proc/sys/kernel/osrelease
 IFS=. read -r _ kernel_minor _ </proc/sys/kernel/osrelease
-if [ "$kernel_major" -lt 6 ] || { [ "$kernel_major" -eq 6 ] && [ "${kernel_minor%%-*}" -lt 8 ]; }; then
+if [ "$kernel_major" -lt 6 ] ||
+	{ [ "$kernel_major" -eq 6 ] && [ "${kernel_minor%%-*}" -lt 8 ]; }; then
 	export FERRY_TEST_EVICTS=1
 fi
 

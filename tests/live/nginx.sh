@@ -20,7 +20,10 @@ seq 1 60000 >"$work/files/numbers.txt"
 seq 1 300 >"$work/files/small.txt"
 chmod 644 "$work"/files/*
 
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+port=$(python3 -c 'import socket
+s = socket.socket()
+s.bind(("127.0.0.1", 0))
+print(s.getsockname()[1])')
 cat >"$work/nginx.conf" <<CONF
 $user
 daemon off;
@@ -80,6 +83,7 @@ kill -QUIT "$pid"
 finish
 cat "$work/wrk"
 ! grep -E 'Non-2xx|Socket errors' "$work/wrk" || fail "answers were missing"
-[ "$(awk '/requests in/ { n += $1 } END { print n + 0 }' "$work/wrk")" -gt 100 ] || fail "few answers"
+[ "$(awk '/requests in/ { n += $1 } END { print n + 0 }' "$work/wrk")" -gt 100 ] ||
+	fail "few answers"
 ! grep -E 'alert|emerg|crit|exited on signal' "$work/err" || fail "the server complained"
 assert_moved

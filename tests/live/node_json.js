@@ -24,7 +24,9 @@ function build(random, count) {
 			id: i,
 			name: `row-${value.toString(36)}`,
 			scores: Array.from({ length: 8 }, () => random.next().value / 7),
-			tags: { even: value % 2 === 0, text: 'x'.repeat(value % 50), nothing: null },
+			tags: {
+				even: value % 2 === 0, text: 'x'.repeat(value % 50), nothing: null,
+			},
 		});
 	}
 	return rows;

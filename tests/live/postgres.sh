@@ -46,7 +46,8 @@ sums=$(ask "SELECT sum(abalance), (SELECT sum(bbalance) FROM pgbench_branches),
 [ "$(tr '|' '\n' <<<"$sums" | sort -u | wc -l)" = 1 ] && [ "$sums" != "|||" ] ||
 	fail "the sums differ: $sums"
 [ "$(ask 'SELECT count(*) FROM pgbench_accounts')" = 200000 ] || fail "accounts were lost"
-ask "CREATE EXTENSION IF NOT EXISTS amcheck; SELECT bt_index_check('pgbench_accounts_pkey', true)" ||
+ask "CREATE EXTENSION IF NOT EXISTS amcheck;
+	SELECT bt_index_check('pgbench_accounts_pkey', true)" ||
 	fail "the index is damaged"
 stop_ferry
 kill -INT "$(head -n 1 "$data/postmaster.pid")" # fast shutdown

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Nodes that stand for memory nodes of the host: the kernel finds each page where the machine has it.
+# Nodes that stand for memory nodes of the host: the kernel finds each page where the machine has
+# it.
 . "$(dirname "$0")/lib.sh" || exit 1
 
 sys=/sys/devices/system/node

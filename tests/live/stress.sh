@@ -23,7 +23,8 @@ groups=(
 # stress SECONDS STRESSOR...: in the words of stress-ng, into $words. The ferry comes first, or it
 # would get little of a CPU beside so many who want it all.
 stress() {
-	words=(nice -n 19 stress-ng --temp-path "$work" --verify --oomable "${seed[@]}" --timeout "$@")
+	words=(nice -n 19 stress-ng --temp-path "$work" --verify --oomable
+		"${seed[@]}" --timeout "$@")
 }
 
 has_moved_enough() {
@@ -45,5 +46,6 @@ for group in "${groups[@]}"; do
 	finish
 	stop_ferry
 	assert_moved
-	! grep -E 'fail|corrupt|mismatch' "$work/err" || fail "a stressor complained: ${stressors[*]}"
+	! grep -E 'fail|corrupt|mismatch' "$work/err" ||
+		fail "a stressor complained: ${stressors[*]}"
 done

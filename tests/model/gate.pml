@@ -88,7 +88,7 @@ proctype Mover(byte me) {
 	do
 	:: round < ROUNDS ->
 		enter_gate();
-		/* ferry_mover_targets() may let the lock go to ask for a lease; then it answers 0 */
+		/* ferry_mover_targets() may let the lock go to ask for a lease: it answers 0 */
 		if
 		:: release;
 		   if

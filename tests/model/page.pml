@@ -20,9 +20,9 @@
  *    round, also while a remap over a mapping tells its two; nobody above the host could tell, and
  *    the model leaves that out.
  *
- * What is verified: no lost store, no torn or old read (I1-I3), one frame for a page (I4, I5), every
- * parked thread goes on (I7: no invalid end state), no pinned page moves (I9), nobody waits with the
- * lock held (I10), a child has what its parent had (I11).
+ * What is verified: no lost store, no torn or old read (I1-I3), one frame for a page (I4, I5),
+ * every parked thread goes on (I7: no invalid end state), no pinned page moves (I9), nobody waits
+ * with the lock held (I10), a child has what its parent had (I11).
  *
  * -DREMAP -DDISCARD -DUNMAP -DFORK -DPIN -DHOUSE choose what happens; -DACTIONS=N how often for
  * each thread, -DMOVES=N how often the page is moved. MUTANT in the environment breaks one rule.
@@ -331,7 +331,8 @@ inline unmap(a) {
 	if
 	:: atomic {
 		may_change(a) ->
-		mapped[a] = false; armed[a] = false; shared[a] = false; truth[a] = 0; unsure[a] = false;
+		mapped[a] = false; armed[a] = false; shared[a] = false;
+		truth[a] = 0; unsure[a] = false;
 		vacate(a);
 		change(E_UNMAP, a)
 	   }
@@ -379,7 +380,8 @@ inline remap(a) {
 		:: else -> change(E_REMAP, a)
 		fi;
 		mapped[other(a)] = true; armed[other(a)] = true;
-		shared[other(a)] = shared[a]; truth[other(a)] = truth[a]; unsure[other(a)] = unsure[a];
+		shared[other(a)] = shared[a]; truth[other(a)] = truth[a];
+		unsure[other(a)] = unsure[a];
 		if
 		:: filled[a] -> carry(a, other(a))
 		:: else
@@ -511,14 +513,15 @@ inline first_touch(a) {
 /* ferry_fault_serve(); lock held */
 inline serve(a) {
 	if
-	:: !region[a] && mapped[a] -> armed[a] = true; region[a] = true; reconcile(a) /* take_over() */
+	:: !region[a] && mapped[a] -> /* take_over() */
+		armed[a] = true; region[a] = true; reconcile(a)
 	:: else
 	fi;
 	if
 	:: !region[a] -> wake(a); pending = false
 	:: region[a] && entry[a] == NONE -> first_touch(a)
 	:: region[a] && entry[a] == MAPPED && filled[a] -> wake(a); pending = false
-	:: region[a] && entry[a] == MAPPED && !filled[a] -> /* serve_mapped(): ferry_entry_is_lost()? */
+	:: region[a] && entry[a] == MAPPED && !filled[a] -> /* serve_mapped() */
 		if
 		:: changing == 0 -> clear_entry(a); first_touch(a)
 		:: else
@@ -622,7 +625,8 @@ end:	do
 /* ferry_mover_out(): lock held. MOVE out and its answer. */
 inline out(a) {
 	if
-	:: !mapped[a] && changing > 0 && !mutant(NO_FINAL_ERROR) -> put(target) /* ferry_uffd_final_error() */
+	:: !mapped[a] && changing > 0 && !mutant(NO_FINAL_ERROR) ->
+		put(target) /* ferry_uffd_final_error() */
 	:: !mapped[a] && (changing == 0 || mutant(NO_FINAL_ERROR)) ->
 		clear_entry(a); /* ENOENT: answer_absent() */
 		put(target)
@@ -774,7 +778,7 @@ next:		atomic { goal = 1 - goal; round++; va = A }
 	od
 }
 
-/* --- housekeeping: ferry_space_reconcile_slice() ------------------------------------------------ */
+/* --- housekeeping: ferry_space_reconcile_slice() ---------------------------------------------- */
 
 proctype House() {
 	byte spare = NOFRAME;

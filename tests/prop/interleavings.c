@@ -3,8 +3,8 @@
 /*
  * All orders of small things. Where order.c draws long runs from a seed, this goes through every
  * schedule of two or three short threads that differs from the plain one (each runs until it
- * waits) in at most two places (three in a soak; and in one more as far as the time goes). A place is any step of the
- * scheduler: each call of the MMU, each access, each lock.
+ * waits) in at most two places (three in a soak; and in one more as far as the time goes). A place
+ * is any step of the scheduler: each call of the MMU, each access, each lock.
  *
  * The search is a depth-first walk over the choices: a run replays the choices of the path and
  * takes the plain one from there on; then the last choice that has another one is changed.
@@ -110,7 +110,7 @@ static void read_path(const char *text)
 	}
 }
 
-/* --- the world --------------------------------------------------------------------------------- */
+/* --- the world -------------------------------------------------------------------------------- */
 
 static struct world {
 	struct rig rig;
@@ -169,7 +169,7 @@ static void move(uint32_t first, uint32_t count, int32_t node)
 	}
 }
 
-/* --- threads of the scenarios ------------------------------------------------------------------ */
+/* --- threads of the scenarios ----------------------------------------------------------------- */
 
 static void writer(void *context)
 {
@@ -327,7 +327,7 @@ static void signaller(void *context)
 	ferry_soft_interrupt(&w.rig.soft, 0);
 }
 
-/* --- scenarios --------------------------------------------------------------------------------- */
+/* --- scenarios -------------------------------------------------------------------------------- */
 
 struct scenario {
 	const char *name;
@@ -492,7 +492,7 @@ static void explore_all(uint32_t bound, uint64_t time_ns)
 		       walk.runs);
 		orders += walk.runs;
 	}
-	printf("bound %" PRIu32 ": %" PRIu64 " orders, all of them in %" PRIu64 " of %zu scenarios\n",
+	printf("bound %" PRIu32 ": %" PRIu64 " orders, all in %" PRIu64 " of %zu scenarios\n",
 	       bound, orders, whole, FERRY_ARRAY_SIZE(scenarios));
 }
 

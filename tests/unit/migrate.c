@@ -273,7 +273,8 @@ static void other_protections(void **state)
 	}
 }
 
-/* The steps of a window, counted by the simulated MMU; in one of them the program does something. */
+/* The steps of a window, counted by the simulated MMU; in one of them the program does something.
+ */
 static uint32_t steps, do_at;
 static bool armed, undone;
 
@@ -340,7 +341,8 @@ static void accesses_in_a_window(void **state)
 		continue;
 }
 
-/* Nobody can see where a page is that nobody can access: it stays, and counts for the other node. */
+/* Nobody can see where a page is that nobody can access: it stays, and counts for the other node.
+ */
 static void no_access(void **state)
 {
 	uint8_t reason;

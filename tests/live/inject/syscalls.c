@@ -164,7 +164,8 @@ _Bool ferry_sys_inject(long nr, long a, long b, long *ret)
 	if (call == plan.at) {
 		__atomic_store_n(&plan.kind, kind, __ATOMIC_RELAXED);
 		note("% % %\n", call, kind, error);
-	} else if (!plan.for_ever || is_vital(nr) || __atomic_load_n(&plan.kind, __ATOMIC_RELAXED) != kind) {
+	} else if (!plan.for_ever || is_vital(nr) ||
+		   __atomic_load_n(&plan.kind, __ATOMIC_RELAXED) != kind) {
 		return 0;
 	}
 	*ret = -error;

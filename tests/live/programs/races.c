@@ -155,7 +155,7 @@ static void storm(void)
 	report(moved, moved);
 }
 
-/* --- opposite ------------------------------------------------------------------------------------ */
+/* --- opposite --------------------------------------------------------------------------------- */
 
 enum { OPPOSITE_PAGES = 256, OVERLAP = 192 };
 
@@ -262,7 +262,7 @@ static void opposite(void)
 	report(callers[0].moved + callers[1].moved, callers[0].moved + callers[1].moved);
 }
 
-/* --- kernel ------------------------------------------------------------------------------------ */
+/* --- kernel ----------------------------------------------------------------------------------- */
 
 enum { KERNEL_HUGE = 4, KERNEL_PAGES = KERNEL_HUGE * HUGE_PAGE / PAGE };
 

@@ -166,7 +166,9 @@ static void *maker_run(void *unused)
 	for (uint64_t i = 1; !is_stopped(); i++) {
 		pthread_t thread;
 
-		REQUIRE(pthread_create(&thread, NULL, short_life, (void *)(uintptr_t)(i << 32)) == 0,
+		void *number = (void *)(uintptr_t)(i << 32);
+
+		REQUIRE(pthread_create(&thread, NULL, short_life, number) == 0,
 			"thread");
 		REQUIRE(pthread_join(thread, NULL) == 0, "join");
 		if (i % 64 == 0)
