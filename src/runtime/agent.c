@@ -149,7 +149,9 @@ static void agent_main(void *arg)
 	__atomic_store_n(&ferry_door.agent, (uint32_t)ferry_sys0(SYS_getpid), __ATOMIC_RELEASE);
 	(void)ferry_sys1(SYS_set_tid_address, &ferry_door.agent);
 	(void)ferry_sys2(SYS_prctl, PR_SET_NAME, "pageferry-agent");
-	(void)ferry_sys0(SYS_setsid);
+	/* A group of our own, for the terminal's signals. A session would be a scheduling group too
+	 * (autogroup), and that of a program that never sleeps starves another for seconds. */
+	(void)ferry_sys2(SYS_setpgid, 0, 0);
 	ferry_identity_prepare();
 	err = agent ? ferry_agent_setup(agent, start) : -ENOMEM;
 	if (err) {
