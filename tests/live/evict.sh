@@ -12,7 +12,7 @@ dd if=/dev/zero of="$file" bs=4096 count=1 oflag=direct 2>/dev/null || file=$bui
 
 run $nodes -- "$programs/pingpong" 2048
 assert_own_moves 10000 99
-# Known to fail now and then (old content after a discard, docs/compatibility.md): `make long` has it.
+# Known to fail now and then (old content after a discard, docs/compatibility.md): in `make long`.
 if [ -n "${FERRY_SOAK:-}" ]; then
 	run $nodes -- "$programs/fuzz"
 	assert_own_moves 10000 0

@@ -17,6 +17,7 @@ unset FERRY_SOAK FERRY_TEST_MANAGED
 own_shm=()
 [ "$(id -u)" -ne 0 ] || own_shm=(unshare --mount --propagation private
 	sh -c 'mount -t tmpfs shm /dev/shm && exec "$@"' sh)
-"${own_shm[@]}" python3 "$live/soak.py" "$ferry" "$live/jobs.bash" "$work" "$seconds" "${FERRY_TEST_SEED:-$seed}" ||
+"${own_shm[@]}" python3 "$live/soak.py" "$ferry" "$live/jobs.bash" "$work" "$seconds" \
+	"${FERRY_TEST_SEED:-$seed}" ||
 	fail "the soak found something"
 assert_nothing_left
