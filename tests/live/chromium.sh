@@ -19,6 +19,10 @@ export DBUS_SESSION_BUS_ADDRESS=disabled: HOME=$work
 chromium "${flags[@]}" --user-data-dir="$work/bare-data" --screenshot="$work/bare.png" "$page" \
 	>"$work/bare.log" 2>&1 || fail "chromium bare: $(tail -n 5 "$work/bare.log")"
 [ -s "$work/bare.png" ] || fail "chromium bare made no picture: $(tail -n 5 "$work/bare.log")"
+# Two pictures without what the script draws would be the same, too.
+chromium "${flags[@]}" --user-data-dir="$work/dom-data" --dump-dom "$page" \
+	>"$work/dom" 2>"$work/dom.log" || fail "chromium bare: $(tail -n 5 "$work/dom.log")"
+grep -qE '>digest -?[1-9]' "$work/dom" || fail "the script of the page does not run"
 start --nodes 2x2G -- chromium "${flags[@]}" --user-data-dir="$work/data" \
 	--screenshot="$work/inside.png" "$page"
 start_ferry_all 0 1
