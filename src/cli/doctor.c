@@ -91,23 +91,11 @@ static int examine(bool json)
 
 int ferry_cli_doctor(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "json", no_argument, NULL, 'j' },
-		{ "help", no_argument, NULL, 'h' },
-		{ NULL, 0, NULL, 0 },
-	};
 	bool json = false;
-	int option;
+	int code = ferry_cli_take_json("doctor", argc, argv, &json);
 
-	while ((option = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-		if (option == 'h') {
-			ferry_cli_print_help(ferry_cli_find("doctor"));
-			return FERRY_CLI_OK;
-		}
-		if (option != 'j')
-			return ferry_cli_bad_option("doctor", option, argv);
-		json = true;
-	}
+	if (code != FERRY_CLI_GO_ON)
+		return code;
 	if (optind != argc)
 		return ferry_cli_usage("doctor", "no operands, not '%s'", argv[optind]);
 	return examine(json);

@@ -96,28 +96,17 @@ static int run(const struct asked *asked)
 
 int ferry_cli_home(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "json", no_argument, NULL, 'j' },
-		{ "help", no_argument, NULL, 'h' },
-		{ NULL, 0, NULL, 0 },
-	};
 	struct asked asked = { .command = NULL };
-	int option, operands = argc, code;
+	int operands = argc, code;
 
 	/* What stands behind -- is not ours to look into. */
 	for (int i = 1; i < argc && operands == argc; i++) {
 		if (strcmp(argv[i], "--") == 0)
 			operands = i;
 	}
-	while ((option = getopt_long(operands, argv, ":h", options, NULL)) != -1) {
-		if (option == 'h') {
-			ferry_cli_print_help(ferry_cli_find("home"));
-			return FERRY_CLI_OK;
-		}
-		if (option != 'j')
-			return ferry_cli_bad_option("home", option, argv);
-		asked.json = true;
-	}
+	code = ferry_cli_take_json("home", operands, argv, &asked.json);
+	if (code != FERRY_CLI_GO_ON)
+		return code;
 	code = ferry_cli_take_pid("home", operands, argv, &asked.pid);
 	if (code != 0)
 		return code;

@@ -96,24 +96,12 @@ static int visit(void *context, const char *path, uint32_t uid, const char *name
 
 int ferry_cli_ps(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "json", no_argument, NULL, 'j' },
-		{ "help", no_argument, NULL, 'h' },
-		{ NULL, 0, NULL, 0 },
-	};
 	struct listing listing = { .machines = 0 };
 	bool json = false;
-	int option;
+	int code = ferry_cli_take_json("ps", argc, argv, &json);
 
-	while ((option = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-		if (option == 'h') {
-			ferry_cli_print_help(ferry_cli_find("ps"));
-			return FERRY_CLI_OK;
-		}
-		if (option != 'j')
-			return ferry_cli_bad_option("ps", option, argv);
-		json = true;
-	}
+	if (code != FERRY_CLI_GO_ON)
+		return code;
 	if (optind < argc)
 		return ferry_cli_usage("ps", "unexpected '%s'", argv[optind]);
 	ferry_cli_writer(&listing.writer, json);

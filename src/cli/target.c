@@ -37,6 +37,27 @@ int ferry_cli_finish(int code)
 	return ferry_cli_fail(FERRY_CLI_FAILED, "cannot write the results: %s", strerror(errno));
 }
 
+int ferry_cli_take_json(const char *command, int argc, char **argv, bool *json)
+{
+	static const struct option options[] = {
+		{ "json", no_argument, NULL, 'j' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int option;
+
+	while ((option = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
+		if (option == 'h') {
+			ferry_cli_print_help(ferry_cli_find(command));
+			return FERRY_CLI_OK;
+		}
+		if (option != 'j')
+			return ferry_cli_bad_option(command, option, argv);
+		*json = true;
+	}
+	return FERRY_CLI_GO_ON;
+}
+
 int ferry_cli_take_pid(const char *command, int argc, char **argv, int32_t *pid)
 {
 	uint64_t number;

@@ -6,7 +6,7 @@
 #include "base/writer.h"
 #include "runtime/client.h"
 
-enum { FERRY_CLI_SCHEMA_VERSION = 1 };
+enum { FERRY_CLI_SCHEMA_VERSION = 1, FERRY_CLI_GO_ON = -1 };
 
 /* A writer on stdout. */
 void ferry_cli_writer(struct ferry_writer *writer, bool json);
@@ -15,6 +15,11 @@ void ferry_cli_document(struct ferry_writer *writer, const char *command);
 /* Results that could not be written (a full disk, a closed pipe). => code, or FERRY_CLI_FAILED. */
 int ferry_cli_finish(int code);
 
+/*
+ * Takes the options of a subcommand that has --json and --help only. => FERRY_CLI_GO_ON with *json
+ * set if it was given, or an exit code: help was printed, or one line on stderr.
+ */
+int ferry_cli_take_json(const char *command, int argc, char **argv, bool *json);
 /*
  * Takes the one operand PID that is left behind the options. => 0 with *pid, or an exit code after
  * one line on stderr.

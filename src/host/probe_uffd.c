@@ -4,6 +4,7 @@
 #include "host/probe.h"
 
 #include "base/sys.h"
+#include "mmu/uffd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -61,24 +62,13 @@ static int read_unprivileged(void)
 	return value;
 }
 
-static int open_any(int device)
-{
-	long fd = -ENOSYS;
-
-	if (device >= 0)
-		fd = ferry_sys3(SYS_ioctl, device, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0)
-		fd = ferry_sys1(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-	return (int)fd;
-}
-
 /* --- what it can do ----------------------------------------------------------------------- */
 
 /* => a userfaultfd with these features; *all, if not NULL, those that there are. -errno. */
 static int open_with(int device, uint64_t features, uint64_t *all)
 {
 	struct uffdio_api api = { .api = UFFD_API, .features = features };
-	int fd = open_any(device), error;
+	int fd = ferry_uffd_open(device), error;
 
 	if (fd < 0)
 		return fd;

@@ -387,25 +387,28 @@ static bool check_is_zero(struct ferry_mmu *mmu, struct ferry_frame frame)
 	return check->below->ops->is_zero(check->below, frame);
 }
 
-static int check_arm(struct ferry_mmu *mmu, ferry_va start, uint64_t len_bytes)
+static void begin_span(struct ferry_mmu_check *check, ferry_va start, uint64_t len_bytes)
 {
-	struct ferry_mmu_check *check = check_of(mmu);
 	struct ferry_frame small = { 0, 0, 0 };
 
 	begin(check);
 	assert_address(start, small);
 	FERRY_ASSERT(len_bytes > 0 && len_bytes % FERRY_PAGE_SIZE == 0);
+}
+
+static int check_arm(struct ferry_mmu *mmu, ferry_va start, uint64_t len_bytes)
+{
+	struct ferry_mmu_check *check = check_of(mmu);
+
+	begin_span(check, start, len_bytes);
 	return answer(check, check->below->ops->arm(check->below, start, len_bytes), arm_errors);
 }
 
 static int check_disarm(struct ferry_mmu *mmu, ferry_va start, uint64_t len_bytes)
 {
 	struct ferry_mmu_check *check = check_of(mmu);
-	struct ferry_frame small = { 0, 0, 0 };
 
-	begin(check);
-	assert_address(start, small);
-	FERRY_ASSERT(len_bytes > 0 && len_bytes % FERRY_PAGE_SIZE == 0);
+	begin_span(check, start, len_bytes);
 	return answer(check, check->below->ops->disarm(check->below, start, len_bytes),
 		      disarm_errors);
 }

@@ -143,20 +143,22 @@ static void set_page(struct ferry_soft_page *page, struct ferry_soft_ref memory,
 
 /* --- the MMU: program <-> slots ----------------------------------------------------------- */
 
-static bool events_wait(const struct ferry_soft *soft)
+/* Why nothing at an address can be changed now. => 0: it can. */
+static int why_not_now(const struct ferry_soft *soft)
 {
-	return soft->event_count > 0;
+	if (soft->gone)
+		return -ESRCH;
+	return soft->event_count > 0 ? -EAGAIN : 0;
 }
 
 /* Why no page can come in at va; plain: by moving, which wants a plain mapping. */
 static int why_not_enter(struct ferry_soft *soft, ferry_va va, bool plain)
 {
 	const struct ferry_soft_page *page = ferry_soft_mapped_at(soft, va);
+	int err = why_not_now(soft);
 
-	if (soft->gone)
-		return -ESRCH;
-	if (events_wait(soft))
-		return -EAGAIN;
+	if (err != 0)
+		return err;
 	if (page == NULL || !page->armed)
 		return -ENOENT;
 	if (plain && (page->prot != FERRY_SOFT_RW || page->locked))
@@ -242,11 +244,10 @@ static int soft_enter_copy(struct ferry_mmu *mmu, ferry_va va, struct ferry_fram
 static int why_not_remove(struct ferry_soft *soft, ferry_va va, struct ferry_frame frame)
 {
 	const struct ferry_soft_page *page = ferry_soft_mapped_at(soft, va);
+	int err = why_not_now(soft);
 
-	if (soft->gone)
-		return -ESRCH;
-	if (events_wait(soft))
-		return -EAGAIN;
+	if (err != 0)
+		return err;
 	if (page == NULL)
 		return -ENOENT;
 	if (page->prot != FERRY_SOFT_RW && !(page->window && page->prot == FERRY_SOFT_RWX))
@@ -359,11 +360,10 @@ static int soft_access(struct ferry_mmu *mmu, ferry_va va)
 static int protect_zero(struct ferry_soft *soft, ferry_va va)
 {
 	struct ferry_soft_page *page = ferry_soft_mapped_at(soft, va);
+	int err = why_not_now(soft);
 
-	if (soft->gone)
-		return -ESRCH;
-	if (events_wait(soft))
-		return -EAGAIN;
+	if (err != 0)
+		return err;
 	if (page == NULL || !page->armed)
 		return -ENOENT;
 	if (page->memory.index == FERRY_SOFT_EMPTY)
@@ -403,14 +403,11 @@ static int soft_enter_zero(struct ferry_mmu *mmu, ferry_va va)
 static int soft_unprotect(struct ferry_mmu *mmu, ferry_va va, uint32_t pages)
 {
 	struct ferry_soft *soft = soft_of(mmu);
-	int err = 0;
+	int err;
 
 	ferry_soft_step(soft);
 	ferry_soft_lock(soft);
-	if (soft->gone)
-		err = -ESRCH;
-	else if (events_wait(soft))
-		err = -EAGAIN;
+	err = why_not_now(soft);
 	for (uint32_t i = 0; i < pages && err == 0; i++) {
 		struct ferry_soft_page *page =
 			ferry_soft_mapped_at(soft, ferry_soft_va_plus(va, i));
@@ -674,14 +671,11 @@ static int soft_arm(struct ferry_mmu *mmu, ferry_va start, uint64_t len_bytes)
 static int soft_disarm(struct ferry_mmu *mmu, ferry_va start, uint64_t len_bytes)
 {
 	struct ferry_soft *soft = soft_of(mmu);
-	int err = 0;
+	int err;
 
 	ferry_soft_step(soft);
 	ferry_soft_lock(soft);
-	if (soft->gone)
-		err = -ESRCH;
-	else if (events_wait(soft))
-		err = -EAGAIN;
+	err = why_not_now(soft);
 	for (ferry_va va = start; va < start + len_bytes && err == 0; va += FERRY_PAGE_SIZE) {
 		struct ferry_soft_page *page = ferry_soft_mapped_at(soft, va);
 

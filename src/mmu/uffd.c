@@ -714,6 +714,17 @@ static bool can_scan(const struct ferry_uffd *uffd)
 	return ferry_sys3(SYS_ioctl, uffd->pagemap, PAGEMAP_SCAN, &scan) >= 0;
 }
 
+int ferry_uffd_open(int device)
+{
+	long fd = -ENOSYS;
+
+	if (device >= 0)
+		fd = ferry_sys3(SYS_ioctl, device, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		fd = ferry_sys1(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	return (int)fd;
+}
+
 int ferry_uffd_init(struct ferry_uffd *uffd)
 {
 	int first_err = make_sink(uffd);

@@ -65,6 +65,11 @@ struct ferry_uffd {
 };
 
 /*
+ * A userfaultfd that hands over faults inside system calls too: by a descriptor of
+ * /dev/userfaultfd, or (device -1, or refused) by the system call. => non-blocking descriptor, -errno.
+ */
+FERRY_MUST_CHECK int ferry_uffd_open(int device);
+/*
  * Registers arenas and sink (fields program, drain, pagemap, memory, evicts, arena, node_count set
  * by the caller) and finds out what the host can do. => 0, -errno.
  */

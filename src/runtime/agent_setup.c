@@ -104,17 +104,6 @@ static int keep_descriptors(struct ferry_agent *agent, const struct ferry_agent_
 
 /* --- userfaultfds ----------------------------------------------------------------------------- */
 
-static int open_uffd(int device)
-{
-	long fd = -ENOSYS;
-
-	if (device >= 0)
-		fd = ferry_sys3(SYS_ioctl, device, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0)
-		fd = ferry_sys1(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-	return (int)fd;
-}
-
 static int negotiate(int fd, uint64_t features)
 {
 	struct uffdio_api api = {.api = UFFD_API, .features = features};
@@ -161,10 +150,10 @@ static int open_uffds(struct ferry_agent *agent, struct ferry_agent_start *start
 	int err;
 
 	start->what = "userfaultfd";
-	agent->uffd.program = open_uffd(device);
+	agent->uffd.program = ferry_uffd_open(device);
 	if (agent->uffd.program < 0)
 		return agent->uffd.program;
-	agent->uffd.drain = open_uffd(device);
+	agent->uffd.drain = ferry_uffd_open(device);
 	if (agent->uffd.drain < 0)
 		return agent->uffd.drain;
 	err = negotiate_program(agent, agent->uffd.program);

@@ -42,11 +42,9 @@ may_skip "$programs/uring" "$file"
 # An agent is killed in the middle: its keeper brings home what was on its way.
 start $nodes -- "$programs/pingpong" outside 2048
 wait_ready
-agent=$("$ferry" ps --json | json "next(process['agent_pid'] for machine in documents[0]['machines']
-	for process in machine['processes'] if process['pid'] == $pid)")
+wait_for_agent
 mover_what=(--range "$(cat "$work/ready")")
 start_ferry 0 1 2
-moves_begin() { [ -s "$work/moves" ] || [ -s "$work/mover.bad" ]; }
 wait_until 20 moves_begin || fail "the moves do not begin"
 sleep "0.0$((RANDOM % 10))"
 kill -KILL "$agent"

@@ -11,15 +11,7 @@ is_sleep() {
 	[ "$(cat "/proc/$pid/comm")" = sleep ] && is_managed "$pid"
 }
 wait_until 20 is_sleep || fail "no sleep"
-agent_of() {
-	"$ferry" ps --json | json "(lambda agents: agents[0] if len(agents) == 1 else None)(
-		[process['agent_pid'] for machine in documents[0]['machines']
-		for process in machine['processes'] if process['pid'] == $pid])"
-}
-has_one_agent() {
-	agent=$(agent_of) && [ "$agent" -gt 0 ]
-}
-wait_until 20 has_one_agent || fail "no agent"
+wait_for_agent
 # Five seconds without a single switch, within half a minute.
 settled() {
 	before=$(switches)

@@ -32,8 +32,7 @@ if [ -z "$group" ]; then
 fi
 start --nodes 3x256M -- "$programs/pingpong" outside 2048
 wait_ready
-agent=$("$ferry" ps --json | json "next(p['agent_pid'] for d in documents
-	for m in d['machines'] for p in m['processes'] if p['pid'] == $pid)")
+wait_for_agent
 echo "$pid" >"$group/cgroup.procs" && echo "$agent" >"$group/cgroup.procs" ||
 	fail "cannot enter the group"
 start_ferry 0 1 2

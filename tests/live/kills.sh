@@ -49,11 +49,7 @@ leased=$("$ferry" stat "$root" --json | json 'sum(find("used_bytes"))')
 [ "$leased" -lt $((${#alive[@]} * (100 << 20))) ] || fail "leases are lost: $leased bytes used"
 
 # The keeper, in the middle of moves; and then an agent that nobody will replace.
-agent=$("$ferry" ps --json | json "next(process['agent_pid'] for machine in documents[0]['machines']
-	for process in machine['processes'] if process['pid'] == $(pid_of "${alive[0]}"))")
-is_gone() {
-	! kill -0 "$1" 2>/dev/null || has_become_zombie "$1"
-}
+wait_for_agent "$(pid_of "${alive[0]}")"
 kill -KILL "$keeper" || fail "no keeper"
 wait_until 20 is_gone "$keeper" || fail "the keeper does not end"
 sleep 0.3

@@ -231,6 +231,31 @@ has_become_zombie() {
 	grep -q '^State:.*[ZX]' "/proc/$1/status" 2>/dev/null || [ ! -e "/proc/$1/status" ]
 }
 
+# An agent of the image before the last exec may be leaving still: then it is not told yet.
+agent_of() {
+	"$ferry" ps --json | json "(lambda agents: agents[0] if len(agents) == 1 else None)(
+		[process['agent_pid'] for machine in documents[0]['machines']
+		for process in machine['processes'] if process['pid'] == $1])"
+}
+
+has_one_agent() {
+	agent=$(agent_of "$1") && [ "$agent" -gt 0 ]
+}
+
+# wait_for_agent [PID]: of the program, or of another process. Sets agent.
+wait_for_agent() {
+	wait_until 20 has_one_agent "${1:-$pid}" || fail "no agent"
+}
+
+# moves_begin: start_ferry's first move has ended. is_gone PID: it has ended, whoever reaps it.
+moves_begin() {
+	[ -s "$work/moves" ] || [ -s "$work/mover.bad" ]
+}
+
+is_gone() {
+	! kill -0 "$1" 2>/dev/null || has_become_zombie "$1"
+}
+
 # start_ferry NODE...: moves all pages of the program to one node after the other until
 # stop_ferry or the program's end, in the background. mover_what replaces --all.
 mover_what=(--all)

@@ -3,20 +3,9 @@
 # redis-server under load, with BGSAVE, ferried all the time: nothing is lost, neither in memory
 # nor in the dump that its forked children write.
 . "$(dirname "$0")/lib.sh" || exit 1
+. "$live/redis_lib.sh"
+options+=(--databases 2)
 
-command -v redis-server >/dev/null && command -v redis-benchmark >/dev/null ||
-	skip "redis is not installed"
-socket=$work/redis.sock
-options=(--port 0 --unixsocket "$socket" --dir "$work" --save "" --enable-debug-command yes
-	--daemonize no --logfile "$work/redis.log" --databases 2)
-bare_pid=
-
-ask() {
-	redis-cli -s "$socket" "$@"
-}
-answers() {
-	[ "$(ask ping 2>/dev/null)" = PONG ]
-}
 # The same data every time: strings, lists, hashes.
 fill_redis() {
 	awk 'BEGIN {
@@ -35,28 +24,12 @@ save_in_background() {
 is_saved() {
 	ask info persistence | grep -q 'rdb_bgsave_in_progress:0'
 }
-start_bare() {
-	redis-server "${options[@]}" >/dev/null 2>&1 &
-	bare_pid=$!
-	wait_until 60 answers || fail "redis bare"
-}
-stop_bare() {
-	ask shutdown nosave 2>/dev/null
-	wait "$bare_pid"
-}
-end_bare() {
-	local status=$?
-	[ -z "$bare_pid" ] || kill "$bare_pid" 2>/dev/null
-	(exit "$status")
-	cleanup
-}
 
 # Bare, for comparison.
 start_bare
 fill_redis
 bare_digest=$(ask debug digest)
 stop_bare
-trap end_bare EXIT
 
 start --nodes 2x1G -- redis-server "${options[@]}"
 wait_until 60 answers || fail "redis inside"
@@ -81,4 +54,3 @@ assert_moved
 start_bare
 [ "$(ask debug digest)" = "$digest" ] || fail "the dump differs from what was in memory"
 stop_bare
-bare_pid=

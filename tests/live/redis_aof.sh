@@ -3,23 +3,11 @@
 # redis-server with an append-only file under load, rewritten by forked children meanwhile, every
 # process ferried: a bare server that reads the file finds what the ferried one held.
 . "$(dirname "$0")/lib.sh" || exit 1
-
-command -v redis-server >/dev/null && command -v redis-benchmark >/dev/null ||
-	skip "redis is not installed"
-socket=$work/redis.sock
-options=(--port 0 --unixsocket "$socket" --dir "$work" --save "" --enable-debug-command yes
-	--daemonize no --logfile "$work/redis.log" --appendonly yes --appendfsync no
-	--auto-aof-rewrite-percentage 0)
+. "$live/redis_lib.sh"
+options+=(--appendonly yes --appendfsync no --auto-aof-rewrite-percentage 0)
 requests=${FERRY_SOAK:+2000000}
 rewrites=0
-bare_pid=
 
-ask() {
-	redis-cli -s "$socket" "$@"
-}
-answers() {
-	[ "$(ask ping 2>/dev/null)" = PONG ]
-}
 is_rewritten() {
 	! ask info persistence | grep -Eq 'aof_rewrite_(in_progress|scheduled):1'
 }
@@ -28,12 +16,6 @@ rewrite() {
 	wait_until 60 is_rewritten || fail "the rewrite does not end"
 	ask info persistence | grep -q 'aof_last_bgrewrite_status:ok' || fail "the rewrite failed"
 	rewrites=$((rewrites + 1))
-}
-end_bare() {
-	local status=$?
-	[ -z "$bare_pid" ] || kill "$bare_pid" 2>/dev/null
-	(exit "$status")
-	cleanup
 }
 
 start --nodes 2x1G -- redis-server "${options[@]}"
@@ -54,11 +36,6 @@ finish
 assert_moved
 echo "$rewrites rewrites"
 
-trap end_bare EXIT
-redis-server "${options[@]}" >/dev/null 2>&1 &
-bare_pid=$!
-wait_until 60 answers || fail "redis bare"
+start_bare
 [ "$(ask debug digest)" = "$digest" ] || fail "the file differs from what was in memory"
-ask shutdown nosave 2>/dev/null
-wait "$bare_pid"
-bare_pid=
+stop_bare

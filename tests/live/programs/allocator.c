@@ -12,7 +12,7 @@
 #define _GNU_SOURCE 1
 #include "live.h"
 
-#include <sys/syscall.h>
+#include "base/sys.h"
 
 enum { THREADS = 3, BLOCKS = 192, ROUNDS_MIN = 400, CLASSES = 17, SETTLE_MS = 20000 };
 
@@ -58,20 +58,6 @@ static unsigned class_of(size_t bytes)
 	return power;
 }
 
-static long raw_call(long number, long a, long b, long c, long d)
-{
-	register long r10 __asm__("r10") = d;
-	register long r8 __asm__("r8") = -1;
-	register long r9 __asm__("r9") = 0;
-	long result;
-
-	__asm__ volatile("syscall"
-			 : "=a"(result)
-			 : "0"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-			 : "rcx", "r11", "memory");
-	return result;
-}
-
 static void *own_take(size_t bytes)
 {
 	size_t whole = bytes + sizeof(struct header);
@@ -79,8 +65,8 @@ static void *own_take(size_t bytes)
 	struct header *header;
 
 	if (power >= CLASSES) {
-		long at = raw_call(SYS_mmap, 0, (long)whole, PROT_READ | PROT_WRITE,
-				   MAP_PRIVATE | MAP_ANONYMOUS);
+		long at = ferry_sys6(SYS_mmap, 0, (long)whole, PROT_READ | PROT_WRITE,
+				     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 		REQUIRE(at > 0, "mmap: %ld", at);
 		header = (struct header *)at;
@@ -106,8 +92,7 @@ static void own_put(void *block)
 	unsigned power = class_of(header->bytes);
 
 	if (power >= CLASSES) {
-		REQUIRE(raw_call(SYS_munmap, (long)header, (long)header->bytes, 0, 0) == 0,
-			"munmap");
+		REQUIRE(ferry_sys2(SYS_munmap, header, header->bytes) == 0, "munmap");
 		return;
 	}
 	pthread_mutex_lock(&own_lock);

@@ -689,6 +689,43 @@ static void case_check(void)
 	require_right("in a new image");
 }
 
+static void run_case(const char *name, const char *argument)
+{
+	static const struct {
+		const char *name;
+		void (*run)(void);
+	} cases[] = {
+		{ "check", case_check },
+		{ "storm", case_storm },
+		{ "exec", case_exec },
+		{ "mainless", case_mainless },
+		{ "closed", case_closed },
+		{ "daemon", case_daemon },
+		{ "limits", case_limits },
+		{ "stacks", case_stacks },
+		{ "alarms", case_alarms },
+		{ "children", case_children },
+		{ "reaper", case_reaper },
+		{ "everybody", case_everybody },
+	};
+
+	if (strcmp(name, "files") == 0) {
+		limit_files(argument != NULL ? (rlim_t)atoi(argument) : 8);
+		return;
+	}
+	if (strcmp(name, "chroot") == 0) {
+		case_chroot(argument != NULL ? argument : "/");
+		return;
+	}
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		if (strcmp(name, cases[i].name) == 0) {
+			cases[i].run();
+			return;
+		}
+	}
+	LIVE_FAIL("no such case: %s", name);
+}
+
 int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : "";
@@ -700,36 +737,7 @@ int main(int argc, char **argv)
 		live_watchdog(100);
 		start_mover();
 	}
-	if (strcmp(name, "check") == 0)
-		case_check();
-	else if (strcmp(name, "storm") == 0)
-		case_storm();
-	else if (strcmp(name, "exec") == 0)
-		case_exec();
-	else if (strcmp(name, "mainless") == 0)
-		case_mainless();
-	else if (strcmp(name, "closed") == 0)
-		case_closed();
-	else if (strcmp(name, "daemon") == 0)
-		case_daemon();
-	else if (strcmp(name, "files") == 0)
-		limit_files(argc > 2 ? (rlim_t)atoi(argv[2]) : 8);
-	else if (strcmp(name, "limits") == 0)
-		case_limits();
-	else if (strcmp(name, "stacks") == 0)
-		case_stacks();
-	else if (strcmp(name, "alarms") == 0)
-		case_alarms();
-	else if (strcmp(name, "children") == 0)
-		case_children();
-	else if (strcmp(name, "reaper") == 0)
-		case_reaper();
-	else if (strcmp(name, "everybody") == 0)
-		case_everybody();
-	else if (strcmp(name, "chroot") == 0)
-		case_chroot(argc > 2 ? argv[2] : "/");
-	else
-		LIVE_FAIL("no such case: %s", name);
+	run_case(name, argc > 2 ? argv[2] : NULL);
 	printf("%s: right\n", name);
 	fflush(stdout);
 	if (strcmp(name, "check") != 0)

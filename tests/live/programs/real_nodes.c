@@ -14,27 +14,14 @@
 #define _GNU_SOURCE 1
 #include "live.h"
 
-#include <sys/syscall.h>
 #include <sys/wait.h>
+
+#include "base/sys.h"
 
 enum { PAGES = 2048, ROUNDS = 40, PATIENCE_S = 5 };
 
 static bool one_node;
 static char *area;
-
-static long raw_call(long number, long a, long b, long c, long d, long e, long f)
-{
-	register long r10 __asm__("r10") = d;
-	register long r8 __asm__("r8") = e;
-	register long r9 __asm__("r9") = f;
-	long result;
-
-	__asm__ volatile("syscall"
-			 : "=a"(result)
-			 : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-			 : "rcx", "r11", "memory");
-	return result;
-}
 
 /* => pages on which the kernel and the machine disagree; *first is one of them. */
 static size_t count_wrong(char *memory, size_t pages, size_t *first, int *kernel, int *machine)
@@ -45,7 +32,8 @@ static size_t count_wrong(char *memory, size_t pages, size_t *first, int *kernel
 	for (size_t i = 0; i < pages; i++)
 		addresses[i] = memory + i * PAGE;
 	REQUIRE(ferry_query_range(0, memory, pages, machine) == 0, "ferry_query_range");
-	REQUIRE(raw_call(SYS_move_pages, 0, (long)pages, (long)addresses, 0, (long)kernel, 2) == 0,
+	REQUIRE(ferry_sys6(SYS_move_pages, 0, (long)pages, (long)addresses, 0, (long)kernel, 2) ==
+			0,
 		"the kernel's move_pages");
 	for (size_t i = 0; i < pages; i++) {
 		int node = one_node && machine[i] >= 0 ? 0 : machine[i];
@@ -130,8 +118,8 @@ static void fork_and_copy(void)
 /* Mapped and touched past everything: found when the machine is asked for moves. */
 static void find_foreign(void)
 {
-	long memory = raw_call(SYS_mmap, 0, PAGES * PAGE, PROT_READ | PROT_WRITE,
-			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	long memory = ferry_sys6(SYS_mmap, 0, PAGES * PAGE, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	REQUIRE(memory > 0, "mmap");
 	mark((char *)memory, PAGES, 3);
