@@ -165,15 +165,15 @@ static uint32_t run_before(const struct part *part, uint32_t end)
 	return i;
 }
 
-/* Pages that were taken out: their memory is a free frame's now. */
-static void recycle(struct ferry_space *space, struct ferry_pte *slot, uint32_t pages, bool huge)
+/* Pages that were taken out: their frames are free now, with what their slots hold. */
+static void recycle(struct ferry_space *space, struct ferry_pte *slot, uint32_t pages,
+		    enum ferry_content content)
 {
 	struct ferry_run run = { .first = ferry_pte_frame(*slot), .pages = pages };
 
-	run.first.huge = huge;
 	for (uint32_t i = 0; i < pages; i++)
 		ferry_entry_set(space, &slot[i], ferry_entry_blank(slot[i]));
-	ferry_frames_put(space, run, FERRY_CONTENT_DIRTY, true);
+	ferry_frames_put(space, run, content, true);
 }
 
 /* Entries of huge frames of which the range holds a part only become small ones. */
@@ -188,12 +188,20 @@ static void split_ends(struct ferry_space *space, ferry_va start, ferry_va end)
 /* What cannot be taken out stays for the host to drop. */
 static void recycle_huge(struct ferry_space *space, const struct part *part)
 {
-	uint32_t done = 0;
-	int err = space->mmu->ops->remove(space->mmu, part->va, ferry_pte_frame(part->leaf[0]),
-					  FERRY_HUGE_PAGES, &done);
+	struct ferry_run run = { .first = ferry_pte_frame(part->leaf[0]) };
+	int err = space->mmu->ops->remove(space->mmu, part->va, run.first, FERRY_HUGE_PAGES,
+					  &run.pages);
 
-	if (err == 0)
-		recycle(space, part->leaf, FERRY_HUGE_PAGES, true);
+	if (err == 0) {
+		recycle(space, part->leaf, FERRY_HUGE_PAGES, FERRY_CONTENT_DIRTY);
+		return;
+	}
+	if (run.pages == 0)
+		return;
+	/* The host has split it: so do the books. */
+	ferry_frames_drop(space, run);
+	ferry_entry_split(space, part->va);
+	recycle(space, part->leaf, run.pages, FERRY_CONTENT_NONE);
 }
 
 static void recycle_part(struct ferry_space *space, const struct part *part)
@@ -219,7 +227,7 @@ static void recycle_part(struct ferry_space *space, const struct part *part)
 					      part->va + (ferry_va)first * FERRY_PAGE_SIZE,
 					      ferry_pte_frame(part->leaf[first]), i - first, &done);
 		if (done > 0)
-			recycle(space, &part->leaf[first], done, false);
+			recycle(space, &part->leaf[first], done, FERRY_CONTENT_DIRTY);
 		if (err == -EAGAIN || err == -ESRCH)
 			return;
 		i = first;

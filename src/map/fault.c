@@ -246,6 +246,27 @@ static bool wants_huge(const struct service *s)
 	return any == 0;
 }
 
+/* Of a huge frame the host took the first pages only, as small ones: the others are free again. */
+static int keep_part(struct service *s, uint32_t pages)
+{
+	struct ferry_space *space = s->space;
+	uint32_t index = ferry_entry_index(s->va);
+	struct ferry_run rest = {
+		.first = ferry_frame_plus(s->run.first, pages),
+		.pages = FERRY_HUGE_PAGES - pages,
+	};
+
+	ferry_frames_drop(space, rest);
+	ferry_frames_put(space, rest, FERRY_CONTENT_NONE, true);
+	s->run.first.huge = 0;
+	s->slot -= index;
+	set_mapped(s, s->run.first, pages, false);
+	s->slot += index;
+	ferry_count(&space->books->counters.first_touches, pages);
+	(void)wake(s, ferry_huge_down(s->va), pages);
+	return index < pages ? FERRY_FAULT_DONE : FERRY_FAULT_RETRY;
+}
+
 /* Enters a huge frame. => a result, or NEXT: a small page has to do. */
 static int serve_huge(struct service *s)
 {
@@ -264,6 +285,8 @@ static int serve_huge(struct service *s)
 	if (ret < 0)
 		return NEXT;
 	ret = space->mmu->ops->enter(space->mmu, base, s->run.first, FERRY_HUGE_PAGES, &done);
+	if (ret != 0 && done > 0)
+		return keep_part(s, done);
 	if (ret != 0) {
 		ferry_frames_put(space, s->run, FERRY_CONTENT_ZERO, true);
 		return ret == -EAGAIN || ret == -ESRCH ? enter_failed(s, ret) : NEXT;

@@ -47,7 +47,7 @@ static int fail_range(struct ferry_mmu_inject *inject, range_op *call, const str
 	int err = 0;
 
 	*done = 0;
-	if (inject->partly && range->pages > 1 && !range->frame.huge)
+	if (inject->partly && range->pages > 1)
 		err = call(inject->below, range->va, range->frame, range->pages / 2, done);
 	return err != 0 ? err : inject->err;
 }

@@ -22,9 +22,11 @@
  *     event of the program (fork, remap, unmap, remove) is waiting to be read: give up the space
  *     lock, let the events be read, look again, retry.
  *  5. -ESRCH: the address space is gone. Nothing else will be answered from then on.
- *  6. pages with frame.huge are FERRY_HUGE_PAGES exactly, va and frame.number aligned, and are
- *     moved whole or not at all. Only enter_copy() may also be given a part of a huge slot
- *     (frame.huge, any number of its pages): what arrives is small pages.
+ *  6. pages with frame.huge are FERRY_HUGE_PAGES exactly, va and frame.number aligned. A host that
+ *     has split a 2 MiB page (a part was written to after a fork) handles its pages one by one, so
+ *     remove() and enter() can end in its middle; what went is small pages in huge slots, or at va.
+ *     Only enter_copy() may be given a part of a huge slot (frame.huge, any number of its pages):
+ *     what arrives is small pages.
  *
  * Protections. A mapping may be readable, writable, executable (enum ferry_mmu_access), mlocked, or
  * guarded by a protection key. Pages come in by enter() where it is plain (readable, writable and
@@ -63,7 +65,7 @@ enum ferry_mmu_access {
 struct ferry_mmu_caps {
 	bool move;      /* enter() works, and both ways are cheap; otherwise only enter_copy() */
 	bool zero_page; /* enter_zero() works and its page can be told by lookup() */
-	bool huge;      /* 2 MiB frames can be filled and moved whole */
+	bool huge;      /* 2 MiB frames can be filled and moved */
 	bool real_nodes; /* locate() is to be asked */
 };
 

@@ -107,7 +107,7 @@ static void assert_range(ferry_va va, struct ferry_frame frame, uint32_t pages)
 {
 	FERRY_ASSERT(pages > 0 && ferry_page_down(va) == va);
 	if (frame.huge)
-		FERRY_ASSERT(pages == FERRY_HUGE_PAGES && ferry_huge_down(va) == va &&
+		FERRY_ASSERT(pages <= FERRY_HUGE_PAGES && ferry_huge_down(va) == va &&
 			     frame.number % FERRY_HUGE_PAGES == 0);
 }
 
@@ -168,7 +168,8 @@ static int why_not_enter(struct ferry_soft *soft, ferry_va va, bool plain)
 	return 0;
 }
 
-/* Pages that can come in by moving: all before the first error; of a huge frame all or none. */
+/* Pages that can come in by moving: all before the first error. A huge frame is refused as a whole
+ * but where there are pages already, which it would come in between. */
 static uint32_t enterable(struct ferry_soft *soft, ferry_va va, bool huge, uint32_t pages, int *err)
 {
 	uint32_t i;
@@ -178,7 +179,7 @@ static uint32_t enterable(struct ferry_soft *soft, ferry_va va, bool huge, uint3
 		*err = why_not_enter(soft, ferry_soft_va_plus(va, i), true);
 	if (*err == 0)
 		return pages;
-	return huge ? 0 : i - 1;
+	return huge && *err != -EEXIST ? 0 : i - 1;
 }
 
 static int soft_enter(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame frame, uint32_t pages,
@@ -196,7 +197,7 @@ static int soft_enter(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame fra
 
 		FERRY_ASSERT(slot->index != FERRY_SOFT_EMPTY);
 		set_page(ferry_soft_page_at(soft, ferry_soft_va_plus(va, i)), *slot,
-			 frame.huge != 0);
+			 *done == FERRY_HUGE_PAGES && frame.huge != 0);
 		slot->index = FERRY_SOFT_EMPTY;
 	}
 	ferry_soft_unlock(soft);
@@ -268,16 +269,18 @@ static int why_not_remove(struct ferry_soft *soft, ferry_va va, struct ferry_fra
 uint32_t ferry_soft_take_out(struct ferry_soft *soft, ferry_va va, struct ferry_frame frame,
 			     uint32_t pages, int *err)
 {
+	const struct ferry_soft_page *first = ferry_soft_mapped_at(soft, va);
+	bool whole = frame.huge && pages == FERRY_HUGE_PAGES && first != NULL && first->huge;
 	uint32_t i, done;
 
 	*err = 0;
 	for (i = 0; i < pages && *err == 0; i++)
 		*err = why_not_remove(soft, ferry_soft_va_plus(va, i), frame_plus(frame, i));
-	done = *err == 0 ? pages : frame.huge ? 0 : i - 1;
+	done = *err == 0 ? pages : whole ? 0 : i - 1;
 	for (i = 0; i < done; i++) {
 		struct ferry_soft_page *page = ferry_soft_page_at(soft, ferry_soft_va_plus(va, i));
 
-		if (page->huge && !frame.huge)
+		if (page->huge && (!frame.huge || done < FERRY_HUGE_PAGES))
 			ferry_soft_split_huge(soft, ferry_soft_va_plus(va, i));
 		*ferry_soft_slot_at(soft, frame_plus(frame, i)) = page->memory;
 		page->memory.index = FERRY_SOFT_EMPTY; /* its user is the slot now */

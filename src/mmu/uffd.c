@@ -12,8 +12,6 @@
  *     already be news of an mremap that the books do not know.
  *  4. Nothing here takes a lock or waits, but what mmu.h calls without the lock.
  */
-#include "mmu/uffd_parts.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -160,7 +158,7 @@ static int move_once(const struct ferry_uffd *uffd, const struct ferry_uffd_move
 /*
  * The kernel refuses a range that spans two of its mappings, with the error of a range that has
  * none; neighbours in the books may be two mappings (a heap that grew). So a refused range is
- * halved until its first page is refused alone.
+ * halved until its first page is refused alone; a huge frame is refused then.
  */
 int ferry_uffd_move_range(struct ferry_uffd *uffd, struct ferry_uffd_move r, uint32_t pages,
 			  uint32_t *done)
@@ -181,7 +179,7 @@ int ferry_uffd_move_range(struct ferry_uffd *uffd, struct ferry_uffd_move r, uin
 			tries = -1;
 			if (piece > pages - *done)
 				piece = pages - *done;
-		} else if (ferry_uffd_is_range_error(err) && piece > 1) {
+		} else if (ferry_uffd_is_range_error(err) && piece > 1 && !r.whole) {
 			tries = -1;
 			piece /= 2;
 		} else if (err != -EAGAIN && !(err == -EEXIST && r.out)) {

@@ -14,7 +14,7 @@ struct ferry_uffd_move {
 	ferry_va src;
 	ferry_va slot; /* whichever of the two is a slot */
 	bool out;      /* the slot is the destination */
-	bool whole;    /* a 2 MiB page: all or nothing */
+	bool whole;    /* a huge frame: in one mapping, or not at all */
 };
 
 static inline struct ferry_uffd_move ferry_uffd_move_from(struct ferry_uffd_move move,

@@ -17,6 +17,8 @@
  *    silicon it is relabelled: it stays in place, and its entry names a frame of the target node.
  *  - Pages of a split huge frame lie in huge slots and come in by copying; finish_split() gives
  *    back both huge slots as wholes.
+ *  - Of a huge frame that the host has split a part may leave: it is split here too, and the part
+ *    goes home. It is a flight, so that events find the pages that are away.
  */
 #include <errno.h>
 
@@ -75,8 +77,6 @@ static uint32_t out_run(const struct ferry_mover *m, uint32_t r, uint32_t n)
 	const struct ferry_flight_page *first = &m->flight.pages[r];
 	uint32_t len = 1;
 
-	if (first->source.huge)
-		return 1;
 	while (r + len < n && first[len].va == first->va + (ferry_va)len * FERRY_PAGE_SIZE &&
 	       first[len].slot.node == first->slot.node &&
 	       first[len].slot.number == first->slot.number + len)
@@ -111,7 +111,8 @@ static void stay(struct ferry_mover *m, const struct ferry_flight_page *page)
 	drop_target(m, page);
 }
 
-static void hold(struct ferry_mover *m, struct ferry_flight_page *page)
+/* The first `pages` pages of a unit are out. */
+static void hold(struct ferry_mover *m, struct ferry_flight_page *page, uint32_t pages)
 {
 	const uint32_t away = FERRY_PTE_HELD | FERRY_PTE_BUSY;
 	struct ferry_pte *slot = ferry_mover_slot(m, page->va);
@@ -125,7 +126,7 @@ static void hold(struct ferry_mover *m, struct ferry_flight_page *page)
 		page->source = page->slot;
 		return;
 	}
-	for (uint32_t i = 0; i < unit_pages(page, false); i++)
+	for (uint32_t i = 0; i < pages; i++)
 		ferry_entry_set(m->space, &slot[i], ferry_entry_with(slot[i], away, 0));
 }
 
@@ -234,7 +235,7 @@ static void answer_protected(struct ferry_mover *m, struct ferry_flight_page *pa
 		return;
 	if (locked && m->options->seed) {
 		answer(m, page, -EPERM, FERRY_REASON_LOCKED);
-	} else if (locked && page->source.huge) { /* small ones can be moved */
+	} else if (page->source.huge) { /* small ones may be moved */
 		ferry_entry_split(m->space, page->va);
 		put_off(m, page, FERRY_REASON_BUSY);
 	} else {
@@ -293,8 +294,7 @@ static bool is_known_shared(const struct ferry_mover *m, const struct ferry_flig
 {
 	uint64_t i = (page->va - m->look_va) >> FERRY_PAGE_SHIFT;
 
-	return !page->source.huge && m->look_pages > 0 && page->va >= m->look_va &&
-	       i < m->look_pages &&
+	return m->look_pages > 0 && page->va >= m->look_va && i < m->look_pages &&
 	       (m->look[i] & (FERRY_MMU_PRESENT | FERRY_MMU_EXCLUSIVE)) == FERRY_MMU_PRESENT;
 }
 
@@ -336,14 +336,43 @@ static int take_out(struct ferry_mover *m, const struct ferry_flight_page *page,
 	return err;
 }
 
-void ferry_mover_out(struct ferry_mover *m, uint32_t n, size_t *next)
+/* Of the one huge frame of a batch the host gave the first `done` pages: they go home. */
+static void out_partly(struct ferry_mover *m, uint32_t done, int err)
+{
+	hold(m, &m->flight.pages[0], done);
+	launch(m, 1);
+	ferry_flight_split(m->space, &m->flight);
+	for (uint32_t i = done; i < FERRY_HUGE_PAGES; i++)
+		m->flight.pages[i].entered = true; /* it never left */
+	m->home = true;
+	m->events |= err == -EAGAIN;
+}
+
+static void out_whole(struct ferry_mover *m, size_t *next)
+{
+	struct ferry_flight_page *page = &m->flight.pages[0];
+	uint32_t done = 0;
+	int err = take_out(m, page, 1, &done);
+
+	if (err != 0 && done > 0) {
+		out_partly(m, done, err);
+		return;
+	}
+	if (err == 0) {
+		hold(m, page, FERRY_HUGE_PAGES);
+	} else {
+		(void)out_failed(m, page, err, next);
+		stay(m, page);
+	}
+	launch(m, err == 0 ? 1 : 0);
+}
+
+static void out_small(struct ferry_mover *m, uint32_t n, size_t *next)
 {
 	struct ferry_flight_page *pages = m->flight.pages;
 	uint32_t r = 0, w = 0;
 	bool go_on = true;
 
-	m->flight.split = false;
-	m->flight.started_ns = ferry_os->now_ns();
 	while (r < n && go_on) {
 		uint32_t len = out_run(m, r, n), done = 0;
 		int err;
@@ -354,10 +383,8 @@ void ferry_mover_out(struct ferry_mover *m, uint32_t n, size_t *next)
 			continue;
 		}
 		err = take_out(m, &pages[r], len, &done);
-		if (pages[r].source.huge)
-			done = done == FERRY_HUGE_PAGES;
 		for (; done > 0; done--) {
-			hold(m, &pages[r]);
+			hold(m, &pages[r], 1);
 			pages[w++] = pages[r++];
 		}
 		if (err != 0) {
@@ -368,6 +395,17 @@ void ferry_mover_out(struct ferry_mover *m, uint32_t n, size_t *next)
 	while (r < n)
 		stay(m, &pages[r++]);
 	launch(m, w);
+}
+
+void ferry_mover_out(struct ferry_mover *m, uint32_t n, size_t *next)
+{
+	m->home = false;
+	m->flight.split = false;
+	m->flight.started_ns = ferry_os->now_ns();
+	if (m->flight.pages[0].source.huge)
+		out_whole(m, next);
+	else
+		out_small(m, n, next);
 }
 
 /* --- copy --------------------------------------------------------------------------------- */
@@ -655,7 +693,10 @@ static uint32_t bring_in(struct ferry_mover *m, uint32_t k, bool home, int *err)
 		*err = -EINVAL;
 		if (!m->space->machine->copy_path)
 			*err = mmu->ops->enter(mmu, page->va, run.first, FERRY_HUGE_PAGES, &done);
-		done = *err == 0 ? 1 : 0;
+		if (*err == 0)
+			done = 1;
+		else if (done > 0) /* the host has split it: the others follow one by one */
+			ferry_flight_split(m->space, &m->flight);
 	}
 	return done;
 }

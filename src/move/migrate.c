@@ -120,11 +120,11 @@ static void run_batch(struct ferry_mover *m, size_t *next)
 	out = depart(m, next);
 	ferry_lock_release(&space->lock);
 	if (out) {
-		int err = ferry_mover_copy(m);
+		bool home = m->home || ferry_mover_copy(m) != 0;
 
 		ferry_lock_acquire(&space->lock);
 		ferry_mover_forget(m);
-		ferry_mover_in(m, err != 0);
+		ferry_mover_in(m, home);
 		ferry_lock_release(&space->lock);
 		adapt(m);
 	}

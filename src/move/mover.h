@@ -40,6 +40,7 @@ struct ferry_mover {
 	struct ferry_run
 		huge_source; /* what to copy if it is a huge frame: an event may split it */
 	struct ferry_run huge_target;
+	bool home;          /* the flight goes back: only a part of a huge frame would leave */
 	uint32_t wish;      /* longest run of frames to ask for: falls where there are scraps */
 	struct ferry_nodeset full; /* target nodes without a frame, until one leaves them */
 

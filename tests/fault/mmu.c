@@ -411,6 +411,12 @@ static void huge_once(void **state)
 	run_plans(false, false, true);
 }
 
+static void huge_once_partly(void **state)
+{
+	(void)state;
+	run_plans(false, true, true);
+}
+
 static void huge_for_ever(void **state)
 {
 	(void)state;
@@ -455,7 +461,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(once),          cmocka_unit_test(once_partly),
 		cmocka_unit_test(for_ever),      cmocka_unit_test(huge_once),
-		cmocka_unit_test(huge_for_ever), cmocka_unit_test(ends_anywhere),
+		cmocka_unit_test(huge_for_ever), cmocka_unit_test(huge_once_partly),
+		cmocka_unit_test(ends_anywhere),
 	};
 
 	test_host_init();

@@ -390,6 +390,34 @@ static void huge_regions_get_huge_frames(void **state)
 	end();
 }
 
+/* A page that the host kept is in the way: what is below it comes in as small pages. */
+static void a_huge_frame_meets_a_page(void **state)
+{
+	(void)state;
+	begin(FERRY_HUGE_PAGES, true);
+	rig_map(&rig, 0, FERRY_HUGE_PAGES, FERRY_REGION_HUGE);
+	for (uint32_t i = 0; i < FERRY_HUGE_PAGES; i++)
+		assert_int_equal(rig_store(&rig, 0, rig_va(&rig, i), i + 1), FERRY_SOFT_DONE);
+	rig_discard(&rig, 0, 0, FERRY_HUGE_PAGES, true);
+	ferry_soft_take_lazy(&rig.soft, rig.base, rig_va(&rig, 300));
+	ferry_soft_take_lazy(&rig.soft, rig_va(&rig, 301), rig_va(&rig, FERRY_HUGE_PAGES));
+	assert_int_equal(rig_store(&rig, 0, rig_va(&rig, 400), 4), FERRY_SOFT_DONE);
+	assert_int_equal(state_of(299), FERRY_PTE_MAPPED);
+	for (uint32_t i = 0; i < FERRY_HUGE_PAGES; i++) {
+		assert_int_equal(word_at(i), i == 300 ? 301 : i == 400 ? 4 : 0);
+		assert_false(ferry_pte_has(ferry_ptable_get(rig.books, rig_va(&rig, i)),
+					   FERRY_PTE_HUGE));
+	}
+	rig.space.grace_ns = 0;
+	ferry_lock_acquire(&rig.space.lock);
+	assert_int_equal(ferry_space_reconcile(&rig.space, rig.base,
+					       rig_va(&rig, FERRY_HUGE_PAGES), -1),
+			 0);
+	ferry_lock_release(&rig.space.lock);
+	assert_int_equal(rig_check(&rig, true), 0);
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -410,6 +438,7 @@ int main(void)
 		cmocka_unit_test(fault_around_needs_a_streak),
 		cmocka_unit_test(scattered_touches_get_one_page_each),
 		cmocka_unit_test(huge_regions_get_huge_frames),
+		cmocka_unit_test(a_huge_frame_meets_a_page),
 	};
 
 	test_host_init();

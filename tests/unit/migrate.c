@@ -15,15 +15,17 @@ enum { THREAD = 0, OTHER = 1 };
 static struct rig rig;
 static uint64_t bytes_before;
 
-/* Done once, in the middle of the first copy of a migration, when no lock is held. */
+/* Done once, before the first call of an operation in a migration: of the copy, as a rule, when no
+ * lock is held. */
 static void (*meanwhile)(void);
+static enum ferry_mmu_op meanwhile_at;
 
 static void delay(void *context, enum ferry_mmu_op op, bool after)
 {
 	void (*call)(void) = meanwhile;
 
 	(void)context;
-	if (op != FERRY_OP_COPY_FRAME || after || call == NULL)
+	if (op != meanwhile_at || after || call == NULL)
 		return;
 	meanwhile = NULL;
 	call();
@@ -35,6 +37,7 @@ static void begin_with(const struct rig_options *options)
 	rig_begin(&rig, options);
 	rig.inject.delay = delay;
 	meanwhile = NULL;
+	meanwhile_at = FERRY_OP_COPY_FRAME;
 }
 
 static void begin(void)
@@ -874,6 +877,111 @@ static void huge_that_the_host_split(void **state)
 	end();
 }
 
+/* A huge page that a child shares, but for its first pages: those the host gives, the rest not. */
+static void share_all_but(uint32_t own, struct ferry_soft_child *child)
+{
+	begin_huge();
+	for (uint32_t i = 0; i < FERRY_HUGE_PAGES; i++)
+		store(i, i + 1);
+	rig_fork(&rig, THREAD, child);
+	for (uint32_t i = 0; i < own; i++)
+		store(i, i + 1001);
+}
+
+static void expect_all_but(uint32_t own)
+{
+	for (uint32_t i = 0; i < FERRY_HUGE_PAGES; i++)
+		assert_int_equal(load(i), i < own ? i + 1001 : i + 1);
+	assert_int_equal(rig_check(&rig, true), 0);
+}
+
+static void a_part_of_a_huge_frame_leaves(void **state)
+{
+	static const uint32_t parts[] = { 1, 9, FERRY_HUGE_PAGES - 1 };
+
+	(void)state;
+	for (size_t i = 0; i < FERRY_ARRAY_SIZE(parts); i++) {
+		struct ferry_soft_child child;
+
+		share_all_but(parts[i], &child);
+		expect(FERRY_HUGE_PAGES - 1, 2, -EACCES, FERRY_REASON_SHARED);
+		expect_all_but(parts[i]);
+		expect(0, 1, 1, FERRY_REASON_MOVED);
+		expect_all_but(parts[i]);
+		ferry_soft_child_destroy(&child);
+		end();
+	}
+}
+
+static void fork_without_waiting(void)
+{
+	assert_int_equal(ferry_soft_fork(&rig.soft, THREAD, &forked), -EINPROGRESS);
+}
+
+static void a_part_forked_on_its_way_home(void **state)
+{
+	struct ferry_soft_child child;
+	uint64_t value;
+
+	(void)state;
+	share_all_but(9, &child);
+	meanwhile = fork_without_waiting;
+	meanwhile_at = FERRY_OP_ENTER_COPY;
+	expect(FERRY_HUGE_PAGES - 1, 2, -EACCES, FERRY_REASON_SHARED);
+	for (uint32_t i = 0; i < FERRY_HUGE_PAGES; i++) {
+		assert_true(ferry_soft_child_peek(&forked, rig_va(&rig, i) + 8, &value));
+		assert_int_equal(value, i < 9 ? i + 1001 : i + 1);
+	}
+	ferry_soft_child_destroy(&forked);
+	expect_all_but(9);
+	ferry_soft_child_destroy(&child);
+	end();
+}
+
+static void discard_the_begin(void)
+{
+	assert_int_equal(ferry_soft_discard(&rig.soft, THREAD, rig.base, rig_va(&rig, 20)),
+			 -EINPROGRESS);
+}
+
+static void a_part_discarded_on_its_way_home(void **state)
+{
+	struct ferry_soft_child child;
+
+	(void)state;
+	share_all_but(9, &child);
+	meanwhile = discard_the_begin;
+	meanwhile_at = FERRY_OP_ENTER_COPY;
+	expect(FERRY_HUGE_PAGES - 1, 2, -EACCES, FERRY_REASON_SHARED);
+	ferry_soft_continue(&rig.soft, THREAD);
+	for (uint32_t i = 0; i < FERRY_HUGE_PAGES; i++)
+		assert_int_equal(load(i), i < 20 ? 0 : i + 1);
+	ferry_soft_child_destroy(&child);
+	end();
+}
+
+/* A discard that the runtime announces takes pages out to use their frames again. */
+static void a_part_is_discarded(void **state)
+{
+	struct ferry_soft_child child;
+
+	(void)state;
+	share_all_but(9, &child);
+	ferry_lock_acquire(&rig.space.lock);
+	ferry_space_discard(&rig.space, rig.base, rig_va(&rig, FERRY_HUGE_PAGES));
+	ferry_lock_release(&rig.space.lock);
+	assert_int_equal(rig_check(&rig, false), 0);
+	rig_discard(&rig, THREAD, 0, FERRY_HUGE_PAGES, false);
+	ferry_soft_child_destroy(&child);
+	/* Nothing of them comes back in the next huge frame. */
+	for (uint32_t i = FERRY_HUGE_PAGES; i < 2 * FERRY_HUGE_PAGES; i++)
+		assert_int_equal(load(i), 0);
+	for (uint32_t i = 0; i < FERRY_HUGE_PAGES; i++)
+		assert_int_equal(load(i), 0);
+	assert_int_equal(rig_check(&rig, true), 0);
+	end();
+}
+
 static void a_pin_holds_a_huge_frame(void **state)
 {
 	struct ferry_soft_ref pin;
@@ -975,6 +1083,10 @@ int main(void)
 		cmocka_unit_test(huge_and_remapped_whole_on_the_way),
 		cmocka_unit_test(huge_and_unmapped_on_the_way),
 		cmocka_unit_test(huge_that_the_host_split),
+		cmocka_unit_test(a_part_of_a_huge_frame_leaves),
+		cmocka_unit_test(a_part_forked_on_its_way_home),
+		cmocka_unit_test(a_part_discarded_on_its_way_home),
+		cmocka_unit_test(a_part_is_discarded),
 		cmocka_unit_test(a_pin_holds_a_huge_frame),
 		cmocka_unit_test(scattered_frames_leave_in_one_call),
 		cmocka_unit_test(every_reason_has_words),

@@ -19,8 +19,17 @@ enum { FORKERS = 2, PAGES = 4096, STAMPED = 256, WAYS = 6 };
 
 extern char **environ;
 
+/* Shared with all children: the first wrong word that one of them saw. */
+struct sighting {
+	size_t page;
+	size_t word;
+	uint64_t value;
+	uint64_t stamp;
+};
+
 struct forker {
 	uint64_t *area;
+	struct sighting *sighting;
 	uint64_t stamps[PAGES];
 	uint64_t seed;
 	uint64_t end_ns;
@@ -46,10 +55,19 @@ static void stamp_page(struct forker *forker, size_t page, uint64_t stamp)
 static size_t find_wrong(const struct forker *forker)
 {
 	for (size_t page = 0; page < PAGES; page++)
-		for (size_t word = 0; word < PAGE_WORDS; word++)
-			if (forker->area[page * PAGE_WORDS + word] !=
-			    word_value(page, word, forker->stamps[page]))
-				return page * PAGE_WORDS + word;
+		for (size_t word = 0; word < PAGE_WORDS; word++) {
+			uint64_t value = forker->area[page * PAGE_WORDS + word];
+
+			if (value == word_value(page, word, forker->stamps[page]))
+				continue;
+			*forker->sighting = (struct sighting){
+				.page = page,
+				.word = word,
+				.value = value,
+				.stamp = forker->stamps[page],
+			};
+			return page * PAGE_WORDS + word;
+		}
 	return (size_t)PAGES * PAGE_WORDS;
 }
 
@@ -92,7 +110,7 @@ static int judge_grandchild(struct forker *forker)
 	return verdict != 0 ? verdict : WEXITSTATUS(status);
 }
 
-static void expect_exit(pid_t pid, int want, const char *way)
+static void expect_exit(const struct sighting *seen, pid_t pid, int want, const char *way)
 {
 	int status;
 
@@ -100,17 +118,22 @@ static void expect_exit(pid_t pid, int want, const char *way)
 	while (waitpid(pid, &status, 0) < 0)
 		REQUIRE(errno == EINTR, "%s: waitpid: %s", way, strerror(errno));
 	REQUIRE(WIFEXITED(status) && WEXITSTATUS(status) == want,
-		"%s: child ended with status %x, not exit %d", way, (unsigned)status, want);
+		"%s: child ended with status %x, not exit %d; first wrong word: page %zu word %zu "
+		"reads page %llu word %llu stamp %llu, not stamp %llu",
+		way, (unsigned)status, want, seen->page, seen->word,
+		(unsigned long long)(seen->value >> 9 & 0x7fff),
+		(unsigned long long)(seen->value & 0x1ff),
+		(unsigned long long)(seen->value >> 24), (unsigned long long)seen->stamp);
 }
 
-static void spawn_true(const char *way)
+static void spawn_true(const struct forker *forker, const char *way)
 {
 	char *arguments[] = { (char *)"true", NULL };
 	pid_t pid = 0;
 	int error = posix_spawnp(&pid, "true", NULL, NULL, arguments, environ);
 
 	REQUIRE(error == 0, "%s: %s", way, strerror(error));
-	expect_exit(pid, 0, way);
+	expect_exit(forker->sighting, pid, 0, way);
 }
 
 static pid_t vfork_exec(void)
@@ -133,25 +156,25 @@ static void make_child(struct forker *forker, unsigned way)
 		pid = fork();
 		if (pid == 0)
 			_exit(judge_member(forker));
-		expect_exit(pid, 0, "fork");
+		expect_exit(forker->sighting, pid, 0, "fork");
 		break;
 	case 1:
 		pid = fork();
 		if (pid == 0)
 			_exit(judge_grandchild(forker));
-		expect_exit(pid, 0, "fork twice");
+		expect_exit(forker->sighting, pid, 0, "fork twice");
 		break;
 	case 2:
 		pid = (pid_t)syscall(SYS_clone, SIGCHLD, 0, NULL, NULL, 0);
 		if (pid == 0)
 			syscall(SYS_exit_group, judge_child(forker));
-		expect_exit(pid, 0, "raw clone");
+		expect_exit(forker->sighting, pid, 0, "raw clone");
 		break;
 	case 3:
-		expect_exit(vfork_exec(), 5, "vfork and exec");
+		expect_exit(forker->sighting, vfork_exec(), 5, "vfork and exec");
 		break;
 	case 4:
-		spawn_true("posix_spawn");
+		spawn_true(forker, "posix_spawn");
 		break;
 	default: {
 		int status = system("exit 6");
@@ -189,6 +212,9 @@ int main(void)
 		struct forker *forker = &forkers[i];
 
 		forker->area = live_map((size_t)PAGES * PAGE);
+		forker->sighting = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+					MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		REQUIRE(forker->sighting != MAP_FAILED, "mmap: %s", strerror(errno));
 		forker->seed = 1234567 + i;
 		forker->nodes = nodes;
 		forker->end_ns = live_deadline_ns(8);
