@@ -746,6 +746,7 @@ int ferry_uffd_init(struct ferry_uffd *uffd)
 					 MADV_HUGEPAGE);
 		}
 	}
+	uffd->evict_pages = 1;
 	uffd->scans = !uffd->evicts && can_scan(uffd);
 	uffd->mmu.ops = &uffd_ops;
 	uffd->mmu.caps = (struct ferry_mmu_caps){

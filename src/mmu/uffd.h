@@ -51,6 +51,7 @@ struct ferry_uffd {
 	bool huge_used; /* (a) a 2 MiB frame was made: lookup() must tell whether it is whole */
 	uint64_t lazy[FERRY_LAZY_MAX]; /* (a) ranges for settle(): address | pages, 0: none */
 	uint32_t lazy_count;           /* (a) */
+	uint32_t evict_pages;          /* (s) of the next eviction */
 	struct ferry_arena *arena; /* (c) by node */
 	uint32_t node_count;       /* (c) */
 	/*

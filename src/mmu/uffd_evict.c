@@ -151,11 +151,14 @@ static void copy_again(const struct chunk *c)
 		at = copy_out(c, at);
 }
 
-/* Pages [first, pages) stay: writable, and not to be dropped. */
+/* Pages [first, pages) stay: writable, and not to be dropped. Their copies go: a slot is empty but
+ * for a page that left. */
 static void keep(const struct chunk *c, uint32_t first, bool lazy)
 {
 	uint32_t rest = c->pages - first;
 
+	(void)ferry_sys3(SYS_madvise, plus(c->slot, first), (uint64_t)rest * FERRY_PAGE_SIZE,
+			 MADV_DONTNEED);
 	if (lazy)
 		ferry_uffd_note_lazy(c->uffd, plus(c->va, first), rest);
 	/* With an event in the way they stay protected, which the next write to them finds out. */
@@ -241,6 +244,15 @@ static int evict_chunk(struct chunk *c, uint32_t *done)
 	return err ? err : *done < c->pages ? -EBUSY : 0;
 }
 
+/* A refused page costs the work for its whole chunk, and where one is, there may be more. */
+static void learn(struct ferry_uffd *uffd, int err)
+{
+	if (!err && uffd->evict_pages < CHUNK)
+		uffd->evict_pages *= 2;
+	else if (err && uffd->evict_pages > 1)
+		uffd->evict_pages /= 2;
+}
+
 int ferry_uffd_evict(struct ferry_uffd *uffd, ferry_va va, ferry_va slot, uint32_t pages,
 		     uint32_t *done)
 {
@@ -251,9 +263,10 @@ int ferry_uffd_evict(struct ferry_uffd *uffd, ferry_va va, ferry_va slot, uint32
 		struct chunk c = {uffd, plus(va, *done), plus(slot, *done), pages - *done};
 		uint32_t went;
 
-		if (c.pages > CHUNK)
-			c.pages = CHUNK;
+		if (c.pages > uffd->evict_pages)
+			c.pages = uffd->evict_pages;
 		err = evict_chunk(&c, &went);
+		learn(uffd, err);
 		*done += went;
 	}
 	return ferry_uffd_final_error(uffd, err);

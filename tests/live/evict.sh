@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
+# timeout: 240
 # guest: it is what every test there does
 # Pages leave as on kernels without UFFDIO_MOVE: copied, then reclaimed by the host if nobody else
 # refers to them. What a device writes, what lies in a pipe and what is shared is kept.
@@ -12,16 +13,14 @@ dd if=/dev/zero of="$file" bs=4096 count=1 oflag=direct 2>/dev/null || file=$bui
 
 run $nodes -- "$programs/pingpong" 2048
 assert_own_moves 10000 99
-# Known to fail now and then (old content after a discard, docs/compatibility.md): in `make long`.
-if [ -n "${FERRY_SOAK:-}" ]; then
-	run $nodes -- "$programs/fuzz"
-	assert_own_moves 10000 0
-fi
+run $nodes -- "$programs/fuzz"
+assert_own_moves 10000 0
 run $nodes -- "$programs/fork"
 assert_own_moves 2000 0
 run $nodes -- "$programs/syscalls"
 assert_own_moves 500 0
 run $nodes -- "$programs/taint"
+run $nodes -- "$programs/taint" left
 run --node ram:256M --node ram:256M --node ram:2M --node ram:0 --copy-path=both -- \
 	"$programs/statuses"
 

@@ -5,6 +5,7 @@
 
 run --nodes 2x256M -- "$programs/taint"
 run --nodes 2x256M -- "$programs/taint" raw
+run --nodes 2x256M -- "$programs/taint" left
 
 # tainted WANTED ARGUMENT...: does the agent say that frames may not be used again?
 tainted() {

@@ -4,6 +4,7 @@
  *
  * usage: taint [raw]              vmsplice() a page into a pipe, by syscall() where raw is given;
  *                                 move it and many others, and read the pipe
+ *        taint left               pages in a pipe are asked to move and unmapped: fresh pages are zero
  *        taint off|on|raw-on      only set SO_ZEROCOPY on a socket, and wait to be looked at
  *        taint fork               the same in a child of a process that has set it
  *        taint send|sendto|sendmsg|sendmmsg|raw-sendto|raw-sendmsg|raw-sendmmsg|plain
@@ -103,6 +104,35 @@ static int run_rounds(bool raw)
 	return 0;
 }
 
+/* Pages that the host may refuse to give up leave nothing behind in the frames they were meant for. */
+static void leave_nothing(void)
+{
+	enum { PIPED = 256, FRESH = 4 * PIPED };
+	struct iovec part = { .iov_base = live_map((size_t)PIPED * PAGE),
+			      .iov_len = (size_t)PIPED * PAGE };
+	uint64_t *fresh;
+	int ends[2];
+
+	for (size_t page = 0; page < PIPED; page++)
+		fill((uint64_t *)part.iov_base + page * PAGE_WORDS, page);
+	REQUIRE(pipe(ends) == 0 && fcntl(ends[1], F_SETPIPE_SZ, PIPED * PAGE) == PIPED * PAGE,
+		"pipe: %s", strerror(errno));
+	REQUIRE(vmsplice(ends[1], &part, 1, 0) == PIPED * PAGE, "vmsplice: %s", strerror(errno));
+	for (int node = 0; node < live_nodes(); node++)
+		REQUIRE(ferry_move_range(0, part.iov_base, part.iov_len, node, NULL, NULL) >= 0,
+			"move: %s", strerror(errno));
+	REQUIRE(munmap(part.iov_base, part.iov_len) == 0, "munmap: %s", strerror(errno));
+	close(ends[0]);
+	close(ends[1]);
+	fresh = live_map((size_t)FRESH * PAGE);
+	for (size_t page = 0; page < FRESH; page++)
+		fresh[page * PAGE_WORDS] = 1;
+	for (size_t word = 0; word < (size_t)FRESH * PAGE_WORDS; word++)
+		REQUIRE(fresh[word] == (word % PAGE_WORDS == 0), "word %zu of a fresh page is %llx",
+			word, (unsigned long long)fresh[word]);
+	munmap(fresh, (size_t)FRESH * PAGE);
+}
+
 static void set_zerocopy(const char *how)
 {
 	int on = strcmp(how, "off") != 0;
@@ -188,6 +218,11 @@ int main(int argc, char **argv)
 	live_watchdog(100);
 	if (argc == 1 || strcmp(argv[1], "raw") == 0)
 		return live_nodes() >= 2 ? run_rounds(argc > 1) : 0;
+	for (int round = 0; strcmp(argv[1], "left") == 0; round++) {
+		if (round == LAPS)
+			return 0;
+		leave_nothing();
+	}
 	if (strstr(argv[1], "send") != NULL || strcmp(argv[1], "plain") == 0)
 		send_message(argv[1]);
 	else
