@@ -13,7 +13,7 @@ java -m jdk.compiler/com.sun.tools.javac.Main -d "$work" "$live/java_sort.java" 
 	fail "the compiler"
 for collector in G1 Parallel; do
 	command=(java "-XX:+Use${collector}GC" -Xmx192m -Xlog:gc:"$work/gc.log"
-		-cp "$work" Sort "${rounds:-2}" "$size")
+		-cp "$work" Sort "${rounds:-6}" "$size")
 	[ "$collector" != G1 ] || "${command[@]}" >"$work/bare" || fail "java bare"
 	start --nodes 2x1G -- "${command[@]}"
 	start_ferry 0 1
