@@ -8,9 +8,11 @@ command -v node >/dev/null || skip "node is not installed"
 rounds=${FERRY_SOAK:+200}
 command=(node "$live/node_json.js" "${rounds:-2}" 15000)
 "${command[@]}" >"$work/bare" || fail "node bare"
-start --nodes 2x1G -- "${command[@]}"
-start_ferry 0 1
-finish
-stop_ferry
-cmp "$work/bare" "$work/out" || fail "the result differs"
-assert_moved
+ferry_node() {
+	start --nodes 2x1G -- "${command[@]}"
+	start_ferry 0 1
+	finish
+	stop_ferry
+	cmp "$work/bare" "$work/out" || fail "the result differs"
+}
+until_moved ferry_node
