@@ -38,6 +38,7 @@ struct ferry_frame {
 struct ferry_run {
 	struct ferry_frame first;
 	uint32_t pages;
+	bool empty; /* frames for a first touch: there is no memory in their slots */
 };
 
 #define FERRY_MUST_CHECK __attribute__((warn_unused_result))

@@ -162,6 +162,8 @@ int ferry_frames_enter(struct ferry_space *space, ferry_va va, struct ferry_run 
 	int err = -EINVAL;
 
 	*done = 0;
+	if (run.empty)
+		return mmu->ops->enter_new(mmu, va, run.first, run.pages, done);
 	if (mmu->caps.move && !space->machine->copy_path) {
 		err = mmu->ops->enter(mmu, va, run.first, run.pages, done);
 		if (err != -EINVAL)

@@ -130,7 +130,7 @@ void ferry_entry_own(struct ferry_space *space, struct ferry_pte *slot, ferry_va
 FERRY_MUST_CHECK int ferry_entry_number(struct ferry_space *space, struct ferry_pte *slot);
 /*
  * Enters pages of small slots at va: by moving, or by copying where that is not possible (or the
- * machine asks for it); the slots are empty afterwards either way.
+ * machine asks for it), or new ones for slots that are empty; the slots are empty afterwards.
  * => as mmu->enter.
  */
 FERRY_MUST_CHECK int ferry_frames_enter(struct ferry_space *space, ferry_va va,

@@ -16,8 +16,7 @@
  * program runs on; it may be a lazy discard (MADV_FREE), after which the program may write to a
  * page that is still there. So the event only changes the books, and housekeeping looks for pages
  * that stayed; but not before a grace has passed: a page that was taken over and moved before the
- * host dropped it would come back with its old content. Pages may be taken out and their memory
- * used again (ferry_space_discard) only while the program stands still in a call of ours.
+ * host dropped it would come back with its old content.
  */
 #include <errno.h>
 
@@ -142,40 +141,6 @@ static bool is_part(struct part *part, struct ferry_space *space, ferry_va start
 	return part->leaf != NULL;
 }
 
-/* Entries that one remove can take: mapped, charged, consecutive frames, first..*from-1 upward. */
-static bool is_recyclable(struct ferry_pte pte)
-{
-	return ferry_pte_state(pte) == FERRY_PTE_MAPPED && ferry_entry_charged(pte) &&
-	       !ferry_pte_has(pte, FERRY_PTE_HUGE);
-}
-
-/* The run of recyclable entries that ends before `end`: => its first index. */
-static uint32_t run_before(const struct part *part, uint32_t end)
-{
-	uint32_t i = end - 1;
-
-	while (i > part->first && is_recyclable(part->leaf[i - 1])) {
-		struct ferry_frame below = ferry_pte_frame(part->leaf[i - 1]);
-		struct ferry_frame above = ferry_pte_frame(part->leaf[i]);
-
-		if (below.node != above.node || below.number + 1 != above.number)
-			break;
-		i--;
-	}
-	return i;
-}
-
-/* Pages that were taken out: their frames are free now, with what their slots hold. */
-static void recycle(struct ferry_space *space, struct ferry_pte *slot, uint32_t pages,
-		    enum ferry_content content)
-{
-	struct ferry_run run = { .first = ferry_pte_frame(*slot), .pages = pages };
-
-	for (uint32_t i = 0; i < pages; i++)
-		ferry_entry_set(space, &slot[i], ferry_entry_blank(slot[i]));
-	ferry_frames_put(space, run, content, true);
-}
-
 /* Entries of huge frames of which the range holds a part only become small ones. */
 static void split_ends(struct ferry_space *space, ferry_va start, ferry_va end)
 {
@@ -183,69 +148,6 @@ static void split_ends(struct ferry_space *space, ferry_va start, ferry_va end)
 		ferry_entry_split(space, start);
 	if (end != ferry_huge_down(end))
 		ferry_entry_split(space, end);
-}
-
-/* What cannot be taken out stays for the host to drop. */
-static void recycle_huge(struct ferry_space *space, const struct part *part)
-{
-	struct ferry_run run = { .first = ferry_pte_frame(part->leaf[0]) };
-	int err = space->mmu->ops->remove(space->mmu, part->va, run.first, FERRY_HUGE_PAGES,
-					  &run.pages);
-
-	if (err == 0) {
-		recycle(space, part->leaf, FERRY_HUGE_PAGES, FERRY_CONTENT_DIRTY);
-		return;
-	}
-	if (run.pages == 0)
-		return;
-	/* The host has split it: so do the books. */
-	ferry_frames_drop(space, run);
-	ferry_entry_split(space, part->va);
-	recycle(space, part->leaf, run.pages, FERRY_CONTENT_NONE);
-}
-
-static void recycle_part(struct ferry_space *space, const struct part *part)
-{
-	uint32_t i = part->last;
-
-	if (part->last - part->first == FERRY_HUGE_PAGES &&
-	    ferry_pte_has(part->leaf[0], FERRY_PTE_HUGE) &&
-	    ferry_pte_state(part->leaf[0]) == FERRY_PTE_MAPPED) {
-		recycle_huge(space, part);
-		return;
-	}
-	while (i > part->first) {
-		uint32_t first, done = 0;
-		int err;
-
-		if (!is_recyclable(part->leaf[i - 1])) {
-			i--;
-			continue;
-		}
-		first = run_before(part, i);
-		err = space->mmu->ops->remove(space->mmu,
-					      part->va + (ferry_va)first * FERRY_PAGE_SIZE,
-					      ferry_pte_frame(part->leaf[first]), i - first, &done);
-		if (done > 0)
-			recycle(space, &part->leaf[first], done, FERRY_CONTENT_DIRTY);
-		if (err == -EAGAIN || err == -ESRCH)
-			return;
-		i = first;
-	}
-}
-
-void ferry_space_discard(struct ferry_space *space, ferry_va start, ferry_va end)
-{
-	struct part part = { .va = ferry_huge_down(start) };
-
-	if (!space->mmu->caps.move || start >= end)
-		return;
-	split_ends(space, start, end);
-	for (; part.va < end; part.va += FERRY_HUGE_SIZE) {
-		part.va = ferry_huge_down(ferry_ptable_next_leaf(space->books, part.va, end));
-		if (part.va < end && is_part(&part, space, start, end))
-			recycle_part(space, &part);
-	}
 }
 
 /* The page of an entry is gone from its address. */

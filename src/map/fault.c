@@ -77,6 +77,12 @@ static uint32_t node_to_ask(struct service *s)
 	return s->fault->asked++ < allowed ? oldest : FERRY_NODES_MAX;
 }
 
+/* The host has no memory: that may pass. */
+static int host_is_full(const struct service *s)
+{
+	return s->fault->host_tries++ < HOST_TRIES ? FERRY_FAULT_RETRY : FERRY_FAULT_NOMEM;
+}
+
 static int ask(const struct service *s, uint32_t node, uint32_t pages)
 {
 	s->fault->short_node = node;
@@ -106,9 +112,7 @@ static int take_small(struct service *s, uint32_t want, int *result)
 	if (ret == -ESRCH) {
 		*result = ended(s);
 	} else if (ret != -ENOSPC) {
-		/* The host has no memory: that may pass. */
-		*result =
-			s->fault->host_tries++ < HOST_TRIES ? FERRY_FAULT_RETRY : FERRY_FAULT_NOMEM;
+		*result = host_is_full(s);
 	} else {
 		if (node == FERRY_NODES_MAX)
 			node = node_to_ask(s);
@@ -127,9 +131,18 @@ static int enter_failed(const struct service *s, int err)
 		return wake(s, s->va, 1);
 	case -ESRCH:
 		return ended(s);
+	case -ENOMEM:
+		return host_is_full(s);
 	default:
 		return FERRY_FAULT_RETRY;
 	}
+}
+
+/* Frames that the touch did not use. */
+static void put_back(const struct service *s, struct ferry_run run)
+{
+	ferry_frames_put(s->space, run, s->run.empty ? FERRY_CONTENT_NONE : FERRY_CONTENT_ZERO,
+			 true);
 }
 
 /* --- NONE --------------------------------------------------------------------------------- */
@@ -207,7 +220,7 @@ static void note_touch(const struct service *s, uint32_t pages)
 static int serve_small(struct service *s)
 {
 	struct ferry_space *space = s->space;
-	struct ferry_run rest;
+	struct ferry_run rest = { .pages = 0 };
 	uint32_t done = 0;
 	int result, err;
 
@@ -218,7 +231,7 @@ static int serve_small(struct service *s)
 	rest.first = ferry_frame_plus(s->run.first, done);
 	rest.pages = s->run.pages - done;
 	if (rest.pages > 0)
-		ferry_frames_put(space, rest, FERRY_CONTENT_ZERO, true);
+		put_back(s, rest);
 	if (done == 0)
 		return enter_failed(s, err);
 	ferry_count(&space->books->counters.first_touches, 1);
@@ -288,7 +301,7 @@ static int serve_huge(struct service *s)
 	if (ret != 0 && done > 0)
 		return keep_part(s, done);
 	if (ret != 0) {
-		ferry_frames_put(space, s->run, FERRY_CONTENT_ZERO, true);
+		put_back(s, s->run);
 		return ret == -EAGAIN || ret == -ESRCH ? enter_failed(s, ret) : NEXT;
 	}
 	s->slot -= ferry_entry_index(s->va);
@@ -357,13 +370,13 @@ static int exchange_zero(struct service *s)
 		ferry_entry_set(space, s->slot, ferry_entry_blank(*s->slot));
 		err = ferry_frames_enter(space, s->va, s->run, &done);
 	} else {
-		ferry_frames_put(space, s->run, FERRY_CONTENT_ZERO, true);
+		put_back(s, s->run);
 		if (ferry_pte_state(*s->slot) == FERRY_PTE_HELD)
 			return NEXT;
 		return err == -EINVAL || err == -EBUSY ? let_host_copy(s) : enter_failed(s, err);
 	}
 	if (done == 0) {
-		ferry_frames_put(space, s->run, FERRY_CONTENT_ZERO, true);
+		put_back(s, s->run);
 		return enter_failed(s, err);
 	}
 	set_mapped(s, s->run.first, 1, false);

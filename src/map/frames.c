@@ -109,12 +109,14 @@ static int take_from(struct ferry_space *space, uint32_t node, const struct ferr
 		     struct ferry_run *run)
 {
 	struct ferry_pool *pool = &space->pools[node];
+	/* What the host makes at an address it may make on any of its nodes. */
+	enum ferry_fill fill = space->mmu->caps.real_nodes ? FERRY_FILL_ZERO : FERRY_FILL_NEW;
 	int ret;
 
 	if (touch->huge)
 		ret = ferry_pool_take_huge(pool, space->mmu, FERRY_FILL_ZERO, run);
 	else
-		ret = ferry_pool_take(pool, space->mmu, touch->want, FERRY_FILL_ZERO, run);
+		ret = ferry_pool_take(pool, space->mmu, touch->want, fill, run);
 	ferry_entry_publish(space, node);
 	return ret < 0 ? ret : (int)run->pages;
 }

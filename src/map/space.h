@@ -187,12 +187,6 @@ void ferry_space_own_shared(struct ferry_space *space);
 
 /* --- events: space lock held, called between reading the event and releasing the lock ------- */
 
-/*
- * The program is about to discard or to unmap the range, and stands still in a call of ours: takes
- * its pages out, so that their memory is used again without the host. What cannot be taken out is
- * left for the host to drop. The event follows as ever.
- */
-void ferry_space_discard(struct ferry_space *space, ferry_va start, ferry_va end);
 void ferry_space_on_remove(struct ferry_space *space, ferry_va start, ferry_va end);
 void ferry_space_on_unmap(struct ferry_space *space, ferry_va start, ferry_va end);
 void ferry_space_on_remap(struct ferry_space *space, ferry_va from, ferry_va to, uint64_t len);

@@ -165,6 +165,25 @@ static int check_enter_copy(struct ferry_mmu *mmu, ferry_va va, struct ferry_fra
 	return answer(check, err, enter_errors);
 }
 
+static int check_enter_new(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame frame,
+			   uint32_t pages, uint32_t *done)
+{
+	struct ferry_mmu_check *check = check_of(mmu);
+	uint32_t was_gone = gone(check);
+	int err;
+
+	begin(check);
+	assert_frames(check, frame, pages, true);
+	assert_address(va, frame);
+	FERRY_ASSERT(!frame.huge);
+	assert_all(check, frame, pages, false);
+	*done = NOT_SET;
+	err = check->below->ops->enter_new(check->below, va, frame, pages, done);
+	assert_done(err, *done, pages);
+	assert_still_gone(was_gone, err);
+	return answer(check, err, enter_errors);
+}
+
 static int check_remove(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame frame,
 			uint32_t pages, uint32_t *done)
 {
@@ -414,6 +433,7 @@ static int check_disarm(struct ferry_mmu *mmu, ferry_va start, uint64_t len_byte
 static const struct ferry_mmu_ops check_ops = {
 	.enter = check_enter,
 	.enter_copy = check_enter_copy,
+	.enter_new = check_enter_new,
 	.remove = check_remove,
 	.remove_locked = check_remove_locked,
 	.access = check_access,

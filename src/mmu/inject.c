@@ -83,6 +83,15 @@ static int inject_enter_copy(struct ferry_mmu *mmu, ferry_va va, struct ferry_fr
 			done);
 }
 
+static int inject_enter_new(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame frame,
+			    uint32_t pages, uint32_t *done)
+{
+	struct range range = { va, frame, pages };
+
+	return on_range(mmu, FERRY_OP_ENTER_NEW, inject_of(mmu)->below->ops->enter_new, &range,
+			done);
+}
+
 static int inject_remove(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame frame,
 			 uint32_t pages, uint32_t *done)
 {
@@ -268,6 +277,7 @@ static int inject_disarm(struct ferry_mmu *mmu, ferry_va start, uint64_t len_byt
 static const struct ferry_mmu_ops inject_ops = {
 	.enter = inject_enter,
 	.enter_copy = inject_enter_copy,
+	.enter_new = inject_enter_new,
 	.remove = inject_remove,
 	.remove_locked = inject_remove_locked,
 	.access = inject_access,

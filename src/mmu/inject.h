@@ -24,7 +24,8 @@ enum ferry_mmu_op {
 	FERRY_OP_DROP = 1 << 10,
 	FERRY_OP_ZERO_FRAME = 1 << 11,
 	FERRY_OP_IS_ZERO = 1 << 12,
-	FERRY_OP_RECLAIM = 1 << 13, /* can fail */
+	FERRY_OP_RECLAIM = 1 << 13, /* can fail, as the next */
+	FERRY_OP_ENTER_NEW = 1 << 14,
 };
 
 struct ferry_mmu_inject {

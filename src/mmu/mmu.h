@@ -83,6 +83,10 @@ struct ferry_mmu_ops {
 	/* The same by copying into any protection; the slots keep their pages. Same errors. */
 	int (*enter_copy)(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame frame,
 			  uint32_t pages, uint32_t *done);
+	/* New pages, all zeros, become accessible at va, writable, whatever the protection of the
+	 * mapping; the slots are empty and stay so. Same errors. */
+	int (*enter_new)(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame frame,
+			 uint32_t pages, uint32_t *done);
 	/*
 	 * Program -> slots: pages leave va and lie in the (empty) slots, contents intact; no store
 	 * of the program can reach them any more. The program's accesses park from then on.

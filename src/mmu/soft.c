@@ -242,6 +242,36 @@ static int soft_enter_copy(struct ferry_mmu *mmu, ferry_va va, struct ferry_fram
 	return err;
 }
 
+/* The host stops with -ENOMEM, as it does for copies. */
+static int soft_enter_new(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame frame,
+			  uint32_t pages, uint32_t *done)
+{
+	struct ferry_soft *soft = soft_of(mmu);
+	int err = 0;
+
+	assert_range(va, frame, pages);
+	ferry_soft_step(soft);
+	ferry_soft_lock(soft);
+	for (*done = 0; *done < pages && err == 0;) {
+		ferry_va at = ferry_soft_va_plus(va, *done);
+		struct ferry_soft_ref memory = { FERRY_SOFT_EMPTY };
+
+		FERRY_ASSERT(ferry_soft_slot_at(soft, frame_plus(frame, *done))->index ==
+			     FERRY_SOFT_EMPTY);
+		err = why_not_enter(soft, at, false);
+		if (err == 0)
+			memory = ferry_soft_new_memory(soft);
+		if (err == 0 && memory.index == FERRY_SOFT_EMPTY)
+			err = -ENOMEM;
+		if (err == 0) {
+			set_page(ferry_soft_page_at(soft, at), memory, false);
+			++*done;
+		}
+	}
+	ferry_soft_unlock(soft);
+	return err;
+}
+
 static int why_not_remove(struct ferry_soft *soft, ferry_va va, struct ferry_frame frame)
 {
 	const struct ferry_soft_page *page = ferry_soft_mapped_at(soft, va);
@@ -696,6 +726,7 @@ static int soft_disarm(struct ferry_mmu *mmu, ferry_va start, uint64_t len_bytes
 static const struct ferry_mmu_ops soft_ops = {
 	.enter = soft_enter,
 	.enter_copy = soft_enter_copy,
+	.enter_new = soft_enter_new,
 	.remove = soft_remove,
 	.remove_locked = soft_remove_locked,
 	.access = soft_access,

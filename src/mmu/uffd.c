@@ -30,6 +30,7 @@ enum {
 	MOVE_TRIES = 8,
 	LOOKUP_BLOCK = 512,
 	SCAN_REGIONS = 64,
+	ZEROS = 64, /* pages of the source of new ones */
 };
 
 static struct ferry_uffd *uffd_of(struct ferry_mmu *mmu)
@@ -309,6 +310,26 @@ static int uffd_enter_copy(struct ferry_mmu *mmu, ferry_va va, struct ferry_fram
 	err = copy_in(uffd, va, ferry_uffd_slot(uffd, frame), pages, done);
 	ferry_uffd_prefer(uffd, frame.node, false);
 	ferry_uffd_bring_to_node(uffd, va, *done, frame.node);
+	return err;
+}
+
+/* The host makes a page and fills it from ours, with no other CPU to be interrupted for it. */
+static int uffd_enter_new(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame frame,
+			  uint32_t pages, uint32_t *done)
+{
+	struct ferry_uffd *uffd = uffd_of(mmu);
+	int err = 0;
+
+	(void)frame;
+	for (*done = 0; *done < pages && !err;) {
+		uint32_t piece = pages - *done, went;
+
+		if (piece > ZEROS)
+			piece = ZEROS;
+		err = copy_in(uffd, va + (ferry_va)*done * FERRY_PAGE_SIZE, uffd->zeros, piece,
+			      &went);
+		*done += went;
+	}
 	return err;
 }
 
@@ -645,6 +666,7 @@ static int uffd_disarm(struct ferry_mmu *mmu, ferry_va start, uint64_t len_bytes
 static const struct ferry_mmu_ops uffd_ops = {
 	.enter = uffd_enter,
 	.enter_copy = uffd_enter_copy,
+	.enter_new = uffd_enter_new,
 	.remove = uffd_remove,
 	.remove_locked = uffd_remove_locked,
 	.access = uffd_access,
@@ -695,6 +717,20 @@ static int make_sink(struct ferry_uffd *uffd)
 	return (int)ferry_sys3(SYS_ioctl, uffd->drain, UFFDIO_REGISTER, &reg);
 }
 
+/* Read once, these addresses have the host's zero page, and cost no memory. */
+static int make_zeros(struct ferry_uffd *uffd)
+{
+	const size_t bytes = (size_t)ZEROS * FERRY_PAGE_SIZE;
+	const volatile uint8_t *zeros = ferry_os->alloc(bytes);
+
+	if (zeros == NULL)
+		return -ENOMEM;
+	uffd->zeros = (ferry_va)(uintptr_t)zeros;
+	for (size_t at = 0; at < bytes; at += FERRY_PAGE_SIZE)
+		(void)zeros[at];
+	return (int)ferry_sys3(SYS_mprotect, zeros, bytes, PROT_READ);
+}
+
 /* Does PAGEMAP_SCAN know the zero page (Linux 6.7)? */
 static bool can_scan(const struct ferry_uffd *uffd)
 {
@@ -727,6 +763,8 @@ int ferry_uffd_init(struct ferry_uffd *uffd)
 {
 	int first_err = make_sink(uffd);
 
+	if (!first_err)
+		first_err = make_zeros(uffd);
 	if (!first_err)
 		first_err = ferry_uffd_bind_nodes(uffd);
 	if (first_err)

@@ -52,6 +52,7 @@ struct ferry_uffd {
 	uint64_t lazy[FERRY_LAZY_MAX]; /* (a) ranges for settle(): address | pages, 0: none */
 	uint32_t lazy_count;           /* (a) */
 	uint32_t evict_pages;          /* (s) of the next eviction */
+	ferry_va zeros; /* (c) pages that read as zeros: what new pages are made from */
 	struct ferry_arena *arena; /* (c) by node */
 	uint32_t node_count;       /* (c) */
 	/*

@@ -309,8 +309,8 @@ static void launch(struct ferry_mover *m, uint32_t count)
 		return;
 	if (page->source.huge) {
 		m->out_pages = FERRY_HUGE_PAGES;
-		m->huge_source = (struct ferry_run){ page->source, FERRY_HUGE_PAGES };
-		m->huge_target = (struct ferry_run){ page->target, FERRY_HUGE_PAGES };
+		m->huge_source = (struct ferry_run){ page->source, FERRY_HUGE_PAGES, false };
+		m->huge_target = (struct ferry_run){ page->target, FERRY_HUGE_PAGES, false };
 	}
 	flight->next = m->space->flights;
 	m->space->flights = flight;

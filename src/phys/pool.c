@@ -10,8 +10,9 @@
  *           |________________________________drop____________________________|
  *
  * Searching. A search looks at a handful of chunks of the right kind from a cursor on and takes the
- * best run it saw. Short wishes take what is at hand; long ones (a batch of a migration) rather
- * fill new frames than settle for scraps, as long as the lease has room: one MMU call moves a run.
+ * best run it saw. Short wishes take what is at hand; long ones (a batch of a migration, or of a
+ * streak of touches) rather take new frames than settle for scraps, as long as the lease has room:
+ * one MMU call moves a run.
  */
 #include <errno.h>
 #include <string.h>
@@ -171,7 +172,7 @@ static struct place search_filled(const struct ferry_pool *pool, uint32_t want,
 {
 	struct place best = { 0, 0, 0 };
 
-	if (fill == FERRY_FILL_ZERO) {
+	if (fill != FERRY_FILL_ANY) {
 		search(pool, FERRY_CHUNK_ZERO, FIND_ZERO, want, &best);
 		if (best.pages == 0)
 			search(pool, FERRY_CHUNK_DIRTY, FIND_DIRTY, want, &best);
@@ -283,6 +284,7 @@ static void claim(struct ferry_pool *pool, const struct place *at, bool charged,
 		pool->charged_pages += at->pages;
 	run->first = frame_at(pool, at, huge);
 	run->pages = at->pages;
+	run->empty = false;
 }
 
 static int take_numbers(struct ferry_pool *pool, struct ferry_mmu *mmu, uint32_t want,
@@ -317,27 +319,31 @@ uint32_t ferry_pool_take_numbers(struct ferry_pool *pool, uint32_t want, struct 
 }
 
 /*
- * Fills frames for a wish of want, if that is better than *best, and makes *best say so.
+ * Finds empty frames for a wish of want, and fills them unless NEW ones will do, if that is better
+ * than *best, and makes *best say so.
  * => 0, or why it was not done: -ENOSPC, -EMFILE, the MMU's error. *best stays good either way.
  */
-static int fill_better(struct ferry_pool *pool, struct ferry_mmu *mmu, uint32_t want,
-		       struct place *best)
+static int find_better(struct ferry_pool *pool, struct ferry_mmu *mmu, uint32_t want,
+		       enum ferry_fill fill, struct place *best)
 {
 	uint64_t spare = ferry_pool_spare(pool);
-	uint32_t fill = want < FILL_BATCH ? FILL_BATCH : want;
+	uint32_t pages = fill != FERRY_FILL_NEW && want < FILL_BATCH ? FILL_BATCH : want;
 	struct place at;
-	int err;
+	int err = 0;
 
 	if (spare == 0)
 		return -ENOSPC;
-	if (fill > spare)
-		fill = (uint32_t)spare;
-	at = search_empty(pool, fill);
+	if (pages > spare)
+		pages = (uint32_t)spare;
+	at = search_empty(pool, pages);
 	if (at.pages == 0)
 		return -EMFILE;
 	if (at.pages <= 2 * best->pages)
 		return 0;
-	err = fill_place(pool, mmu, &at);
+	if (fill == FERRY_FILL_NEW)
+		pool->empty_cursor = at.chunk;
+	else
+		err = fill_place(pool, mmu, &at);
 	if (err == 0 && at.pages > best->pages)
 		*best = at;
 	return err;
@@ -347,7 +353,7 @@ int ferry_pool_take(struct ferry_pool *pool, struct ferry_mmu *mmu, uint32_t wan
 		    enum ferry_fill fill, struct ferry_run *run)
 {
 	struct place best;
-	bool zero;
+	bool zero, empty;
 	int err = 0;
 
 	FERRY_ASSERT(want >= 1 && want <= CHUNK);
@@ -355,10 +361,10 @@ int ferry_pool_take(struct ferry_pool *pool, struct ferry_mmu *mmu, uint32_t wan
 		return take_numbers(pool, mmu, want, run);
 	best = search_filled(pool, want, fill);
 	if (best.pages == 0 || (want >= LONG_RUN && best.pages < want))
-		err = fill_better(pool, mmu, want, &best);
+		err = find_better(pool, mmu, want, fill, &best);
 	if (best.pages == 0 && (err == -ENOSPC || err == -EMFILE) &&
 	    drop_some(pool, mmu, CHUNK) > 0)
-		err = fill_better(pool, mmu, want, &best); /* broke up a huge page */
+		err = find_better(pool, mmu, want, fill, &best); /* broke up a huge page */
 	if (best.pages == 0)
 		return err;
 	if (best.pages > want)
@@ -366,8 +372,10 @@ int ferry_pool_take(struct ferry_pool *pool, struct ferry_mmu *mmu, uint32_t wan
 	pool->cursor = best.chunk;
 	zero = ferry_bits_count(pool->chunks[best.chunk].zero, best.first, best.pages) ==
 	       best.pages;
+	empty = ferry_bits_count(pool->chunks[best.chunk].filled, best.first, best.pages) == 0;
 	claim(pool, &best, true, false, run);
-	if (fill == FERRY_FILL_ZERO && !zero)
+	run->empty = empty;
+	if (fill != FERRY_FILL_ANY && !zero && !empty)
 		mmu->ops->zero_frame(mmu, run->first, run->pages);
 	return (int)best.pages;
 }
@@ -431,7 +439,7 @@ int ferry_pool_take_huge(struct ferry_pool *pool, struct ferry_mmu *mmu, enum fe
 	zero = pool->chunks[c].zero_count == CHUNK;
 	at = whole_chunk(c);
 	claim(pool, &at, true, true, run);
-	if (fill == FERRY_FILL_ZERO && !zero)
+	if (fill != FERRY_FILL_ANY && !zero)
 		mmu->ops->zero_frame(mmu, run->first, run->pages);
 	return 0;
 }

@@ -82,6 +82,7 @@ static inline bool ferry_pool_is_taken(const struct ferry_pool *pool, uint32_t n
 enum ferry_fill {
 	FERRY_FILL_ZERO, /* memory that reads as zeros: first touch */
 	FERRY_FILL_ANY,  /* memory with any content: target of a copy */
+	FERRY_FILL_NEW,  /* as ZERO; or no memory yet (run->empty), which is made where it is needed */
 	FERRY_FILL_NONE, /* a number only: slot empty, uncharged: adoption, sharing after fork */
 };
 
@@ -94,8 +95,8 @@ void ferry_pool_destroy(struct ferry_pool *pool);
 /*
  * Takes up to want (1 .. FERRY_HUGE_PAGES) consecutive frames of one chunk; prefers long runs when
  * want is large and frames that already have the memory asked for. For ZERO and ANY the memory is
- * there on return (filled through mmu, zeroed where it must be) and the frames are charged; NONE
- * drops memory of the slots where there is some.
+ * there on return (filled through mmu, zeroed where it must be), for NEW if there was some; the
+ * frames are charged. NONE drops memory of the slots where there is some.
  * => pages in *run (>= 1), -ENOSPC (lease used up), -ENOMEM (host has no memory),
  *    -EMFILE (no number free: more pages than slots), -ESRCH (the space has ended).
  */

@@ -25,7 +25,6 @@ enum ferry_request_kind {
 				     new */
 	FERRY_REQUEST_THREAD,     /* a, b: bounds of a thread's control block */
 	FERRY_REQUEST_FLAG,       /* a, b: range; c: region flags to set; d: to clear */
-	FERRY_REQUEST_DISCARD,    /* a, b: about to be discarded; c: 1 = unmapped */
 	FERRY_REQUEST_RECONCILE,  /* a, b: compare with the host */
 	FERRY_REQUEST_SCAN,       /* find memory that was mapped without our knowledge */
 	FERRY_REQUEST_GATE_CLOSE, /* nothing is away when this returns, until ...; => the door's

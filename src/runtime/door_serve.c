@@ -16,7 +16,7 @@
 #include "runtime/identity.h"
 #include "runtime/thread.h"
 
-enum { FLAG_TRIES = 1000, DISCARD_BYTES = 16 * FERRY_HUGE_SIZE };
+enum { FLAG_TRIES = 1000 };
 
 /* Served twice where an agent was killed over it, but counted off once. */
 static int flag_thread(struct ferry_agent *agent, struct ferry_request *request)
@@ -49,38 +49,6 @@ static int flag_region(struct ferry_agent *agent, const struct ferry_request *re
 				(uint32_t)request->d);
 	ferry_lock_release(&agent->space.lock);
 	return err;
-}
-
-/* Cutting the middle out of a mapping may be refused by the host (vm.max_map_count): then nothing
- * may have been lost. */
-static bool is_cut_out(struct ferry_agent *agent, ferry_va start, ferry_va end)
-{
-	const struct ferry_region *region;
-	bool inside;
-
-	ferry_lock_acquire(&agent->space.lock);
-	region = ferry_region_find(agent->books, start);
-	inside = region && region->start < start && region->end > end;
-	ferry_lock_release(&agent->space.lock);
-	return inside;
-}
-
-/* The lock is let go between pieces: the program's other threads fault meanwhile. */
-static int discard(struct ferry_agent *agent, const struct ferry_request *request)
-{
-	if (request->c && is_cut_out(agent, request->a, request->b))
-		return 0;
-	for (ferry_va at = request->a; at < request->b;) {
-		ferry_va end = ferry_huge_down(at) + DISCARD_BYTES;
-
-		if (end > request->b)
-			end = request->b;
-		ferry_lock_acquire(&agent->space.lock);
-		ferry_space_discard(&agent->space, at, end);
-		ferry_lock_release(&agent->space.lock);
-		at = end;
-	}
-	return 0;
 }
 
 static int reconcile(struct ferry_agent *agent, const struct ferry_request *request)
@@ -147,8 +115,6 @@ static int64_t serve_quick(struct ferry_agent *agent, struct ferry_request *requ
 		return flag_thread(agent, request);
 	case FERRY_REQUEST_FLAG:
 		return flag_region(agent, request);
-	case FERRY_REQUEST_DISCARD:
-		return discard(agent, request);
 	case FERRY_REQUEST_RECONCILE:
 		return reconcile(agent, request);
 	case FERRY_REQUEST_SCAN:

@@ -100,29 +100,11 @@ static void tell_flag(const void *addr, size_t len, uint32_t set, uint32_t clear
 	ferry_preload_flag((ferry_va)(uintptr_t)addr, len, set, clear);
 }
 
-/* From here on it pays to ask the agent to keep the memory. */
-enum { DISCARD_BYTES = 256 * 1024 };
-
-/* Memory that is about to go is taken out first, so that it is used again without the host. */
-static void tell_discard(const void *addr, size_t len, bool unmap)
-{
-	ferry_va start = (ferry_va)(uintptr_t)addr;
-	int saved = errno;
-
-	if (len >= DISCARD_BYTES && start % FERRY_PAGE_SIZE == 0 && start + len > start &&
-	    ferry_door_is_open())
-		(void)ferry_door_ask(FERRY_REQUEST_DISCARD, start, ferry_page_up(start + len),
-				     unmap, 0);
-	errno = saved;
-}
-
 FERRY_EXPORT int munmap(void *addr, size_t len)
 {
 	bool change = ferry_door_begin_change();
-	long ret;
+	long ret = ferry_sys2(SYS_munmap, addr, len);
 
-	tell_discard(addr, len, true);
-	ret = ferry_sys2(SYS_munmap, addr, len);
 	ferry_door_end_change(change);
 	return (int)set_errno(ret);
 }
@@ -190,8 +172,6 @@ static long advise(void *addr, size_t len, int advice)
 
 	if (is_discard(advice) && ferry_door.gated_discards && ferry_door_is_open())
 		return gated_discard(addr, len, advice);
-	if (advice == MADV_DONTNEED)
-		tell_discard(addr, len, false);
 	ret = ferry_sys3(SYS_madvise, addr, len, advice);
 	/* A lazy discard looks like one to the agent, but its pages stay. */
 	if (ret == 0 && advice == MADV_FREE && ferry_door_is_open())

@@ -352,6 +352,9 @@ static const struct plan plans[] = {
 	{ .name = "enter, enter_copy -ENOMEM",
 	  .ops = FERRY_OP_ENTER | FERRY_OP_ENTER_COPY,
 	  .err = -ENOMEM },
+	{ .name = "enter_new -EAGAIN", .ops = FERRY_OP_ENTER_NEW, .err = -EAGAIN },
+	{ .name = "enter_new -ENOMEM", .ops = FERRY_OP_ENTER_NEW, .err = -ENOMEM },
+	{ .name = "enter_new -EBUSY", .ops = FERRY_OP_ENTER_NEW, .err = -EBUSY },
 	{ .name = "remove -EBUSY", .ops = FERRY_OP_REMOVE, .err = -EBUSY },
 	{ .name = "remove -EINVAL", .ops = FERRY_OP_REMOVE, .err = -EINVAL },
 	{ .name = "remove -EAGAIN", .ops = FERRY_OP_REMOVE, .err = -EAGAIN },
@@ -369,7 +372,7 @@ static const struct plan plans[] = {
 /* Failures for ever that leave no way on: a page that can be neither moved nor copied in. */
 static bool leaves_no_way(const struct plan *plan)
 {
-	const uint32_t in = FERRY_OP_ENTER | FERRY_OP_ENTER_COPY;
+	const uint32_t in = FERRY_OP_ENTER | FERRY_OP_ENTER_COPY | FERRY_OP_ENTER_NEW;
 
 	return (plan->ops & in) != 0 && plan->err != -EINVAL;
 }
@@ -428,7 +431,7 @@ static void ends_anywhere(void **state)
 {
 	const struct plan plan = {
 		.name = "everything -ESRCH",
-		.ops = FERRY_OP_ENTER | FERRY_OP_ENTER_COPY | FERRY_OP_REMOVE |
+		.ops = FERRY_OP_ENTER | FERRY_OP_ENTER_COPY | FERRY_OP_ENTER_NEW | FERRY_OP_REMOVE |
 		       FERRY_OP_ENTER_ZERO | FERRY_OP_UNPROTECT | FERRY_OP_LOOKUP | FERRY_OP_FILL |
 		       FERRY_OP_COPY_FRAME | FERRY_OP_ARM,
 		.err = -ESRCH,

@@ -100,9 +100,10 @@ static void own(struct world *world, struct ferry_run run, enum ferry_fill fill)
 		assert_int_equal(world->holding[n], OURS_NOT);
 		world->holding[n] = fill == FERRY_FILL_NONE ? OURS_UNCHARGED : OURS_CHARGED;
 		world->huge[n] = run.first.huge != 0;
-		world->memory[n] = fill != FERRY_FILL_NONE;
+		world->memory[n] = fill != FERRY_FILL_NONE && !run.empty;
 		world->charged += fill != FERRY_FILL_NONE;
-		if (fill == FERRY_FILL_ZERO)
+		assert_true(!run.empty || fill == FERRY_FILL_NEW);
+		if (world->memory[n] && fill != FERRY_FILL_ANY)
 			assert_true(world->soft.mmu.ops->is_zero(&world->soft.mmu,
 								 frame_of(n, run.first.huge != 0)));
 	}
@@ -121,7 +122,7 @@ static void take(struct world *world, bool huge)
 {
 	static const uint32_t wants[] = { 1, 1, 2, 8, 16, 63, 64, 200, 512 };
 	uint32_t want = wants[test_pick(&world->seed, FERRY_ARRAY_SIZE(wants))];
-	enum ferry_fill fill = (enum ferry_fill)test_pick(&world->seed, 3);
+	enum ferry_fill fill = (enum ferry_fill)test_pick(&world->seed, FERRY_FILL_NONE + 1);
 	uint64_t leased = world->pool.leased_pages, charged = world->pool.charged_pages;
 	uint64_t room = leased > charged ? leased - charged : 0;
 	struct ferry_run run = { .pages = 0 };

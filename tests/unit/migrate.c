@@ -960,28 +960,6 @@ static void a_part_discarded_on_its_way_home(void **state)
 	end();
 }
 
-/* A discard that the runtime announces takes pages out to use their frames again. */
-static void a_part_is_discarded(void **state)
-{
-	struct ferry_soft_child child;
-
-	(void)state;
-	share_all_but(9, &child);
-	ferry_lock_acquire(&rig.space.lock);
-	ferry_space_discard(&rig.space, rig.base, rig_va(&rig, FERRY_HUGE_PAGES));
-	ferry_lock_release(&rig.space.lock);
-	assert_int_equal(rig_check(&rig, false), 0);
-	rig_discard(&rig, THREAD, 0, FERRY_HUGE_PAGES, false);
-	ferry_soft_child_destroy(&child);
-	/* Nothing of them comes back in the next huge frame. */
-	for (uint32_t i = FERRY_HUGE_PAGES; i < 2 * FERRY_HUGE_PAGES; i++)
-		assert_int_equal(load(i), 0);
-	for (uint32_t i = 0; i < FERRY_HUGE_PAGES; i++)
-		assert_int_equal(load(i), 0);
-	assert_int_equal(rig_check(&rig, true), 0);
-	end();
-}
-
 static void a_pin_holds_a_huge_frame(void **state)
 {
 	struct ferry_soft_ref pin;
@@ -1086,7 +1064,6 @@ int main(void)
 		cmocka_unit_test(a_part_of_a_huge_frame_leaves),
 		cmocka_unit_test(a_part_forked_on_its_way_home),
 		cmocka_unit_test(a_part_discarded_on_its_way_home),
-		cmocka_unit_test(a_part_is_discarded),
 		cmocka_unit_test(a_pin_holds_a_huge_frame),
 		cmocka_unit_test(scattered_frames_leave_in_one_call),
 		cmocka_unit_test(every_reason_has_words),

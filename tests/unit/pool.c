@@ -131,6 +131,33 @@ static void zeroed_frames_first_then_old_ones(void **state)
 	end();
 }
 
+/* Frames for a first touch: those with memory first, then as many as the lease allows without. */
+static void new_frames_need_no_memory(void **state)
+{
+	struct ferry_run run = { .pages = 0 };
+
+	(void)state;
+	begin(4096, 40);
+	ferry_mmu_inject_plan(&inject, FERRY_OP_FILL, 1, true, -ENOMEM);
+	run = take(8, FERRY_FILL_NEW);
+	assert_true(run.empty);
+	assert_int_equal(run.pages, 8);
+	assert_int_equal(pool.charged_pages, 8);
+	assert_int_equal(pool.filled_pages, 0);
+	ferry_pool_put(&pool, run, FERRY_CONTENT_NONE, true);
+	ferry_mmu_inject_plan(&inject, 0, 0, false, 0);
+	run = take(8, FERRY_FILL_ANY);
+	ferry_pool_put(&pool, run, FERRY_CONTENT_DIRTY, true);
+	run = take(8, FERRY_FILL_NEW);
+	assert_false(run.empty);
+	assert_true(mmu->ops->is_zero(mmu, run.first));
+	while (pool.charged_pages < 40)
+		(void)take(64, FERRY_FILL_NEW);
+	assert_int_equal(pool.charged_pages, 40);
+	assert_int_equal(ferry_pool_take(&pool, mmu, 1, FERRY_FILL_NEW, &run), -ENOSPC);
+	end();
+}
+
 static void long_wishes_get_long_runs(void **state)
 {
 	struct ferry_run pieces[64], run;
@@ -310,6 +337,7 @@ int main(void)
 		cmocka_unit_test(a_memoryless_node),
 		cmocka_unit_test(the_host_has_no_memory),
 		cmocka_unit_test(zeroed_frames_first_then_old_ones),
+		cmocka_unit_test(new_frames_need_no_memory),
 		cmocka_unit_test(long_wishes_get_long_runs),
 		cmocka_unit_test(a_huge_page_stays_one),
 		cmocka_unit_test(small_frames_make_room),
