@@ -15,7 +15,7 @@ seed=(--seed 1)
 groups=(
 	"--vm 1 --vm-bytes 16M --mremap 1 --mremap-bytes 16M --fork 1 --brk 1"
 	"--stack 1 --bigheap 1 --bigheap-growth 64k --bigheap-ops 2000 --malloc 1
-	 --malloc-bytes 16M"
+	 --malloc-bytes 64K --malloc-max 500"
 	"--mmap 1 --mmap-bytes 16M --mmap-mprotect --mprotect 1 --madvise 1 --mincore 1"
 	"--sigsegv 1 --stackmmap 1 --mmapaddr 1 --vforkmany 1 --vforkmany-ops 100"
 )
