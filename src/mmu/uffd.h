@@ -68,7 +68,8 @@ struct ferry_uffd {
 
 /*
  * A userfaultfd that hands over faults inside system calls too: by a descriptor of
- * /dev/userfaultfd, or (device -1, or refused) by the system call. => non-blocking descriptor, -errno.
+ * /dev/userfaultfd, or (device -1, or refused) by the system call.
+ * => non-blocking descriptor, -errno.
  */
 FERRY_MUST_CHECK int ferry_uffd_open(int device);
 /*

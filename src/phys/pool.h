@@ -82,7 +82,7 @@ static inline bool ferry_pool_is_taken(const struct ferry_pool *pool, uint32_t n
 enum ferry_fill {
 	FERRY_FILL_ZERO, /* memory that reads as zeros: first touch */
 	FERRY_FILL_ANY,  /* memory with any content: target of a copy */
-	FERRY_FILL_NEW,  /* as ZERO; or no memory yet (run->empty), which is made where it is needed */
+	FERRY_FILL_NEW,  /* as ZERO, or none yet (run->empty): it is made where it is needed */
 	FERRY_FILL_NONE, /* a number only: slot empty, uncharged: adoption, sharing after fork */
 };
 

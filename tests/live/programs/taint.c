@@ -4,7 +4,7 @@
  *
  * usage: taint [raw]              vmsplice() a page into a pipe, by syscall() where raw is given;
  *                                 move it and many others, and read the pipe
- *        taint left               pages in a pipe are asked to move and unmapped: fresh pages are zero
+ *        taint left               pages in a pipe are asked to move, and unmapped: nothing is left
  *        taint off|on|raw-on      only set SO_ZEROCOPY on a socket, and wait to be looked at
  *        taint fork               the same in a child of a process that has set it
  *        taint send|sendto|sendmsg|sendmmsg|raw-sendto|raw-sendmsg|raw-sendmmsg|plain
@@ -104,7 +104,7 @@ static int run_rounds(bool raw)
 	return 0;
 }
 
-/* Pages that the host may refuse to give up leave nothing behind in the frames they were meant for. */
+/* Pages that the host may refuse to give up leave nothing behind in their frames. */
 static void leave_nothing(void)
 {
 	enum { PIPED = 256, FRESH = 4 * PIPED };
