@@ -127,21 +127,32 @@ static const int copy_errors[] = { -ENOMEM, -EIO, -ESRCH, 0 };
 static const int disarm_errors[] = { -EAGAIN, -ESRCH, 0 };
 static const int arm_errors[] = { -EINVAL, -EBUSY, -ENOMEM, -ESRCH, 0 };
 
+/* An operation on a range: what it says of what was done, and that an end stays an end. */
+static int call_range(struct ferry_mmu_check *check, ferry_mmu_range_op *call,
+		      const struct ferry_mmu_range *range, uint32_t *done)
+{
+	uint32_t was_gone = gone(check);
+	int err;
+
+	*done = NOT_SET;
+	err = call(check->below, range->va, range->frame, range->pages, done);
+	assert_done(err, *done, range->pages);
+	assert_still_gone(was_gone, err);
+	return err;
+}
+
 static int check_enter(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame frame, uint32_t pages,
 		       uint32_t *done)
 {
 	struct ferry_mmu_check *check = check_of(mmu);
-	uint32_t was_gone = gone(check);
+	struct ferry_mmu_range range = { va, frame, pages };
 	int err;
 
 	begin(check);
 	assert_frames(check, frame, pages, true);
 	assert_address(va, frame);
 	assert_all(check, frame, pages, true);
-	*done = NOT_SET;
-	err = check->below->ops->enter(check->below, va, frame, pages, done);
-	assert_done(err, *done, pages);
-	assert_still_gone(was_gone, err);
+	err = call_range(check, check->below->ops->enter, &range, done);
 	note(check, frame, *done, false);
 	return answer(check, err, enter_errors);
 }
@@ -150,7 +161,7 @@ static int check_enter_copy(struct ferry_mmu *mmu, ferry_va va, struct ferry_fra
 			    uint32_t pages, uint32_t *done)
 {
 	struct ferry_mmu_check *check = check_of(mmu);
-	uint32_t was_gone = gone(check);
+	struct ferry_mmu_range range = { va, frame, pages };
 	struct ferry_frame small = { 0, 0, 0 };
 	int err;
 
@@ -158,10 +169,7 @@ static int check_enter_copy(struct ferry_mmu *mmu, ferry_va va, struct ferry_fra
 	assert_frames(check, frame, pages, false);
 	assert_address(va, small);
 	assert_all(check, frame, pages, true);
-	*done = NOT_SET;
-	err = check->below->ops->enter_copy(check->below, va, frame, pages, done);
-	assert_done(err, *done, pages);
-	assert_still_gone(was_gone, err);
+	err = call_range(check, check->below->ops->enter_copy, &range, done);
 	return answer(check, err, enter_errors);
 }
 
@@ -169,7 +177,7 @@ static int check_enter_new(struct ferry_mmu *mmu, ferry_va va, struct ferry_fram
 			   uint32_t pages, uint32_t *done)
 {
 	struct ferry_mmu_check *check = check_of(mmu);
-	uint32_t was_gone = gone(check);
+	struct ferry_mmu_range range = { va, frame, pages };
 	int err;
 
 	begin(check);
@@ -177,10 +185,7 @@ static int check_enter_new(struct ferry_mmu *mmu, ferry_va va, struct ferry_fram
 	assert_address(va, frame);
 	FERRY_ASSERT(!frame.huge);
 	assert_all(check, frame, pages, false);
-	*done = NOT_SET;
-	err = check->below->ops->enter_new(check->below, va, frame, pages, done);
-	assert_done(err, *done, pages);
-	assert_still_gone(was_gone, err);
+	err = call_range(check, check->below->ops->enter_new, &range, done);
 	return answer(check, err, enter_errors);
 }
 
@@ -188,17 +193,14 @@ static int check_remove(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame f
 			uint32_t pages, uint32_t *done)
 {
 	struct ferry_mmu_check *check = check_of(mmu);
-	uint32_t was_gone = gone(check);
+	struct ferry_mmu_range range = { va, frame, pages };
 	int err;
 
 	begin(check);
 	assert_frames(check, frame, pages, true);
 	assert_address(va, frame);
 	assert_all(check, frame, pages, false);
-	*done = NOT_SET;
-	err = check->below->ops->remove(check->below, va, frame, pages, done);
-	assert_done(err, *done, pages);
-	assert_still_gone(was_gone, err);
+	err = call_range(check, check->below->ops->remove, &range, done);
 	note(check, frame, *done, true);
 	return answer(check, err, remove_errors);
 }

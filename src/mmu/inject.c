@@ -31,18 +31,9 @@ static bool has_to_fail(struct ferry_mmu_inject *inject, enum ferry_mmu_op op)
 	return true;
 }
 
-typedef int range_op(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame frame, uint32_t pages,
-		     uint32_t *done);
-
-struct range {
-	ferry_va va;
-	struct ferry_frame frame;
-	uint32_t pages;
-};
-
 /* An operation on a range that fails on purpose, in its middle where that is wanted and allowed. */
-static int fail_range(struct ferry_mmu_inject *inject, range_op *call, const struct range *range,
-		      uint32_t *done)
+static int fail_range(struct ferry_mmu_inject *inject, ferry_mmu_range_op *call,
+		      const struct ferry_mmu_range *range, uint32_t *done)
 {
 	int err = 0;
 
@@ -52,8 +43,8 @@ static int fail_range(struct ferry_mmu_inject *inject, range_op *call, const str
 	return err != 0 ? err : inject->err;
 }
 
-static int on_range(struct ferry_mmu *mmu, enum ferry_mmu_op op, range_op *call,
-		    const struct range *range, uint32_t *done)
+static int on_range(struct ferry_mmu *mmu, enum ferry_mmu_op op, ferry_mmu_range_op *call,
+		    const struct ferry_mmu_range *range, uint32_t *done)
 {
 	struct ferry_mmu_inject *inject = inject_of(mmu);
 	int err;
@@ -69,7 +60,7 @@ static int on_range(struct ferry_mmu *mmu, enum ferry_mmu_op op, range_op *call,
 static int inject_enter(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame frame,
 			uint32_t pages, uint32_t *done)
 {
-	struct range range = { va, frame, pages };
+	struct ferry_mmu_range range = { va, frame, pages };
 
 	return on_range(mmu, FERRY_OP_ENTER, inject_of(mmu)->below->ops->enter, &range, done);
 }
@@ -77,7 +68,7 @@ static int inject_enter(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame f
 static int inject_enter_copy(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame frame,
 			     uint32_t pages, uint32_t *done)
 {
-	struct range range = { va, frame, pages };
+	struct ferry_mmu_range range = { va, frame, pages };
 
 	return on_range(mmu, FERRY_OP_ENTER_COPY, inject_of(mmu)->below->ops->enter_copy, &range,
 			done);
@@ -86,7 +77,7 @@ static int inject_enter_copy(struct ferry_mmu *mmu, ferry_va va, struct ferry_fr
 static int inject_enter_new(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame frame,
 			    uint32_t pages, uint32_t *done)
 {
-	struct range range = { va, frame, pages };
+	struct ferry_mmu_range range = { va, frame, pages };
 
 	return on_range(mmu, FERRY_OP_ENTER_NEW, inject_of(mmu)->below->ops->enter_new, &range,
 			done);
@@ -95,7 +86,7 @@ static int inject_enter_new(struct ferry_mmu *mmu, ferry_va va, struct ferry_fra
 static int inject_remove(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame frame,
 			 uint32_t pages, uint32_t *done)
 {
-	struct range range = { va, frame, pages };
+	struct ferry_mmu_range range = { va, frame, pages };
 
 	return on_range(mmu, FERRY_OP_REMOVE, inject_of(mmu)->below->ops->remove, &range, done);
 }
@@ -103,8 +94,8 @@ static int inject_remove(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame 
 static int inject_remove_locked(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame frame,
 				uint32_t pages, uint32_t *done)
 {
-	range_op *call = inject_of(mmu)->below->ops->remove_locked;
-	struct range range = { va, frame, pages };
+	ferry_mmu_range_op *call = inject_of(mmu)->below->ops->remove_locked;
+	struct ferry_mmu_range range = { va, frame, pages };
 
 	*done = 0;
 	return call == NULL ? -EINVAL : on_range(mmu, FERRY_OP_REMOVE, call, &range, done);

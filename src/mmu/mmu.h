@@ -169,6 +169,16 @@ struct ferry_mmu_ops {
 	int (*disarm)(struct ferry_mmu *mmu, ferry_va start, uint64_t len_bytes);
 };
 
+/* What enter(), enter_copy(), enter_new() and remove() have in common: for what stands in front. */
+typedef int ferry_mmu_range_op(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame frame,
+			       uint32_t pages, uint32_t *done);
+
+struct ferry_mmu_range {
+	ferry_va va;
+	struct ferry_frame frame;
+	uint32_t pages;
+};
+
 struct ferry_mmu {
 	const struct ferry_mmu_ops *ops;
 	struct ferry_mmu_caps caps;

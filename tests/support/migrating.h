@@ -90,7 +90,7 @@ static struct ferry_migrate_options plain;
 
 /* Moves one page. => its status; *reason. */
 static inline int32_t migrate(uint32_t page, int32_t target, uint8_t *reason,
-		       const struct ferry_migrate_options *options)
+			      const struct ferry_migrate_options *options)
 {
 	struct ferry_move move = { .va = rig_va(&rig, page), .target = target, .status = 4711 };
 
