@@ -19,7 +19,7 @@ struct listing {
 static const char *state_name(uint32_t state)
 {
 	static const char *const names[] = { "free", "joining", "alive", "orphan",
-					     "left" };
+					     "left", "asleep" };
 
 	return state < FERRY_ARRAY_SIZE(names) ? names[state] : "?";
 }

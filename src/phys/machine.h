@@ -15,7 +15,7 @@
 
 #define FERRY_MACHINE_MAGIC 0x315952524546u /* "FERRY1" */
 
-enum { FERRY_MACHINE_VERSION = 1, FERRY_PROCESSES_MAX = 4096, FERRY_CPUS_MAX = 1024 };
+enum { FERRY_MACHINE_VERSION = 2, FERRY_PROCESSES_MAX = 4096, FERRY_CPUS_MAX = 1024 };
 
 enum ferry_node_kind { FERRY_NODE_RAM = 0 };
 
@@ -61,6 +61,7 @@ enum ferry_process_state {
 	FERRY_PROCESS_ALIVE,
 	FERRY_PROCESS_ORPHAN, /* its agent was killed, its pages came home: it may join again */
 	FERRY_PROCESS_LEFT,   /* its agent gave up, its pages came home: it runs on unmanaged */
+	FERRY_PROCESS_ASLEEP, /* its agent has not had to do anything yet: woken by `wake` */
 };
 
 struct ferry_process {
@@ -69,6 +70,8 @@ struct ferry_process {
 	int32_t agent_pid;      /* (a) 0: none yet */
 	uint32_t joins;         /* (a) counts re-use of this slot */
 	uint64_t start_time_ns; /* (a) CLOCK_MONOTONIC at join */
+	uint32_t wake;          /* (a) futex: 1: the keeper needs the agent that sleeps */
+	uint32_t spare;
 };
 
 struct ferry_machine {

@@ -10,6 +10,9 @@
  * The program can write all that an agent is made of. So when the program gives up rights, the
  * agent gives up the same ones before that call returns; see identity.h.
  *
+ * Sleep. A program that ends soon, and that nobody looks at, needs no agent: most do. So as a rule
+ * an agent begins by sleeping, having given up the program's descriptors; see door.h.
+ *
  * End. Exec and exit do not wait for an agent and tell it nothing, but the kernel zeroes the main
  * thread's tid word and wakes one sleeper on it. main() may also leave by pthread_exit: then the
  * program lives on in other threads, which share our memory (kcmp says so).
@@ -38,6 +41,8 @@ enum {
 	READY_FAILED = 2,
 	STATUS_BYTES = 1024,
 	LEFT_MAIN_MS = 50,
+	WORDS = 3, /* that a sleeping agent listens to */
+	FORK_LOOK_NS = 10000000,
 	BORN = UINT32_MAX, /* an agent's id before it knows it itself */
 };
 
@@ -125,6 +130,71 @@ static void watch(struct ferry_agent *agent)
 		;
 }
 
+/* --- sleep ------------------------------------------------------------------------------------ */
+
+/*
+ * Once a second the memory of a process is looked through for what was mapped unseen; one whose
+ * agent sleeps is not, so no agent sleeps for much longer than that.
+ */
+#define SLEEP_NS UINT64_C(4000000000)
+
+/* Sleeps until a word has changed, or until_ns. => -errno; -ETIMEDOUT: until_ns has come. */
+static int listen_to(const struct futex_waitv *words, uint64_t until_ns)
+{
+	const struct timespec until = {
+		.tv_sec = (time_t)(until_ns / 1000000000u),
+		.tv_nsec = (long)(until_ns % 1000000000u),
+	};
+
+	return (int)ferry_sys5(SYS_futex_waitv, words, WORDS, 0, &until, CLOCK_MONOTONIC);
+}
+
+/* Nobody has asked yet. A fork that goes by without us must not see us at work. */
+static void wake_by_itself(void)
+{
+	uint32_t state = FERRY_DOOR_ASLEEP;
+
+	if (!__atomic_compare_exchange_n(&ferry_door.state, &state, FERRY_DOOR_WAKING, false,
+					 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		return;
+	while (__atomic_load_n(&ferry_door.forking, __ATOMIC_SEQ_CST) != 0 &&
+	       __atomic_load_n(&ferry_door.needed, __ATOMIC_SEQ_CST) == 0)
+		ferry_futex_wait(&ferry_door.forking, 1, FORK_LOOK_NS);
+}
+
+/*
+ * Returns when the agent is needed: by the program (door.h), by the keeper, or because it has slept
+ * long enough. Ends the agent when the program has left the memory.
+ */
+static void sleep_until_needed(const struct ferry_agent *agent,
+			       const struct ferry_agent_start *start)
+{
+	const uint64_t until_ns = ferry_clock_ns() + SLEEP_NS;
+	uint32_t *wake = &ferry_machine_processes(start->machine)[start->process].wake;
+	struct futex_waitv words[WORDS] = {
+		{.uaddr = (uintptr_t)agent->tid_word, .flags = FUTEX_32},
+		{.uaddr = (uintptr_t)&ferry_door.state, .flags = FUTEX_32 | FUTEX_PRIVATE_FLAG,
+		 .val = FERRY_DOOR_ASLEEP},
+		{.uaddr = (uintptr_t)wake, .flags = FUTEX_32},
+	};
+	int err = 0;
+
+	while (__atomic_load_n(&ferry_door.state, __ATOMIC_ACQUIRE) == FERRY_DOOR_ASLEEP &&
+	       __atomic_load_n(wake, __ATOMIC_ACQUIRE) == 0 &&
+	       (err >= 0 || err == -EAGAIN || err == -EINTR)) {
+		words[0].val = __atomic_load_n(agent->tid_word, __ATOMIC_ACQUIRE);
+		if (words[0].val == 0)
+			break;
+		err = listen_to(words, until_ns);
+	}
+	if (__atomic_load_n(agent->tid_word, __ATOMIC_ACQUIRE) == 0) {
+		(void)ferry_sys3(SYS_futex, agent->tid_word, FUTEX_WAKE, 1);
+		if (!program_shares_memory(agent))
+			ferry_sys1(SYS_exit_group, 0);
+	}
+	wake_by_itself();
+}
+
 /* --- birth ------------------------------------------------------------------------------------ */
 
 static void start_thread(void (*run)(void *arg), struct ferry_agent *agent)
@@ -139,10 +209,44 @@ static void announce(struct ferry_agent_start *start, uint32_t state)
 	ferry_futex_wake(&start->ready, 1);
 }
 
+static void open_door(enum ferry_door_state state)
+{
+	__atomic_store_n(&ferry_door.state, (uint32_t)state, __ATOMIC_SEQ_CST);
+	ferry_futex_wake(&ferry_door.state, INT32_MAX);
+}
+
+/* Nothing is away yet: the keeper has nothing to bring home. Who has slept tells it why; else the
+ * thread that waits for us says it. */
+static void __attribute__((noreturn)) give_up(const struct ferry_agent *agent,
+					      struct ferry_agent_start *start, int err,
+					      bool has_slept)
+{
+	struct ferry_msg msg = {
+		.version = FERRY_PROTO_VERSION,
+		.kind = FERRY_MSG_FAILED,
+		.status = err,
+	};
+
+	/* A program that has left needs no agent. */
+	if (has_slept && __atomic_load_n(agent->tid_word, __ATOMIC_ACQUIRE) != 0) {
+		for (size_t i = 0; start->what[i] && i < sizeof(msg.text) - 1; i++)
+			msg.text[i] = start->what[i];
+		/* A keeper that is gone tells nobody. */
+		(void)!ferry_proto_send(agent->up, &msg, NULL, 0);
+		open_door(FERRY_DOOR_SHUT);
+	} else if (!has_slept) {
+		start->error = err;
+		announce(start, READY_FAILED);
+	}
+	ferry_sys1(SYS_exit_group, 0);
+	__builtin_unreachable();
+}
+
 static void agent_main(void *arg)
 {
 	struct ferry_agent_start *start = arg;
 	struct ferry_agent *agent = ferry_zone_alloc(sizeof(*agent));
+	bool asleep = false;
 	int err;
 
 	ferry_os = &live_os;
@@ -153,14 +257,18 @@ static void agent_main(void *arg)
 	 * (autogroup), and that of a program that never sleeps starves another for seconds. */
 	(void)ferry_sys2(SYS_setpgid, 0, 0);
 	ferry_identity_prepare();
-	err = agent ? ferry_agent_setup(agent, start) : -ENOMEM;
-	if (err) {
-		start->error = err;
-		announce(start, READY_FAILED);
-		/* Nothing is away yet: the keeper has nothing to bring home, and nothing to say. */
-		ferry_sys1(SYS_exit_group, 0);
-		__builtin_unreachable();
+	err = agent ? ferry_agent_begin(agent, start) : -ENOMEM;
+	if (!err && start->advance_pages) {
+		ferry_door.advance_pages = (int64_t)start->advance_pages;
+		open_door(FERRY_DOOR_ASLEEP);
+		announce(start, 1);
+		sleep_until_needed(agent, start);
+		asleep = true;
 	}
+	if (!err)
+		err = ferry_agent_setup(agent, start);
+	if (err)
+		give_up(agent, start, err, asleep);
 	for (uint32_t i = 0; i < agent->handler_count; i++)
 		start_thread(ferry_handler_run, agent);
 	/* As many as a killed one had: moves may wait that count on them. */
@@ -169,8 +277,9 @@ static void agent_main(void *arg)
 	start_thread(ferry_door_run, agent);
 	start_thread(ferry_control_run, agent);
 	start_thread(ferry_house_run, agent);
-	__atomic_store_n(&ferry_door.state, FERRY_DOOR_OPEN, __ATOMIC_RELEASE);
-	announce(start, 1);
+	open_door(FERRY_DOOR_OPEN);
+	if (!asleep)
+		announce(start, 1);
 	watch(agent);
 	ferry_sys1(SYS_exit_group, 0);
 }

@@ -3,8 +3,8 @@
  * agent.h - the process that shares a program's memory and serves it.
  *
  * Threads of an agent, all by raw clone:
- *   watch      its first thread: starts the others, then sleeps until the program has left the
- *              memory (exec or exit), then ends the agent
+ *   watch      its first thread: may sleep until the agent is needed; starts the others, then
+ *              sleeps until the program has left the memory (exec or exit), then ends the agent
  *   handlers   one for each CPU the program may use, at most 4, pinned: faults and events
  *   door       quick requests of the program's threads
  *   movers     moves that the program asks for itself; started when the first one is asked for
@@ -27,7 +27,7 @@
 
 enum { FERRY_HANDLERS_MAX = 4, FERRY_MOVERS = 2 };
 
-/* What the thread that starts an agent knows. Lives until the agent is ready. */
+/* What the thread that starts an agent knows. Lives until the agent is ready, or has woken. */
 struct ferry_agent_start {
 	int up, down;      /* to the keeper */
 	int uffd_device;   /* /dev/userfaultfd, or -1: use the system call */
@@ -41,6 +41,9 @@ struct ferry_agent_start {
 	ptrdiff_t robust_offset;  /* of a thread's robust list head from its thread pointer */
 	const struct ferry_books *parent; /* after fork: the parent's books */
 	const struct ferry_books *former; /* of an agent that was killed */
+	bool eager;               /* the agent must not sleep */
+	uint64_t advance_pages;   /* of advance_node: leased while the agent sleeps; 0: it does not */
+	uint32_t advance_node;
 	uint32_t ready;    /* (a) futex: 0 not yet, 1 ready, 2 failed */
 	int error;         /* -errno when failed */
 	const char *what;  /* what failed */
@@ -55,6 +58,7 @@ struct ferry_agent {
 	int maps;                            /* (c) /proc/self/maps */
 	int books_fd;                        /* (c) */
 	int pidfd;                           /* (c) of the program */
+	int device;                          /* the set-up's: /dev/userfaultfd, -1 */
 	int32_t pid, proc_pid;               /* (c) */
 	uint32_t *tid_word;                  /* (c) */
 	ptrdiff_t rseq_offset, robust_offset; /* (c) */
@@ -69,6 +73,7 @@ struct ferry_agent {
 				  yet */
 	uint64_t forks_settled; /* the house's: forks after which no page is shared any more */
 	bool by_cpu;           /* (c) placement needs the CPU of the faulting thread */
+	int found_node;        /* the set-up's: where pages go that are there already, -1: any */
 };
 
 /*
@@ -81,7 +86,9 @@ FERRY_MUST_CHECK int ferry_agent_launch(struct ferry_agent_start *start);
 
 /* => bytes of address space that the arenas of a machine take. */
 uint64_t ferry_agent_arena_bytes(const struct ferry_machine *machine);
-/* agent_setup.c: builds everything up to the message AGENT. Runs in the watch thread. */
+/* agent_setup.c: what cannot wait, and everything else up to the message AGENT and the adoption of
+ * what is there. Run in the watch thread, in this order. */
+FERRY_MUST_CHECK int ferry_agent_begin(struct ferry_agent *agent, struct ferry_agent_start *start);
 FERRY_MUST_CHECK int ferry_agent_setup(struct ferry_agent *agent, struct ferry_agent_start *start);
 /* handler.c */
 void ferry_handler_run(void *agent);

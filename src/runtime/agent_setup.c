@@ -330,6 +330,7 @@ static int make_space(struct ferry_agent *agent)
 	return err;
 }
 
+/* What was leased in advance is drawn on by the adoption of what is there. */
 static int tell_keeper(struct ferry_agent *agent)
 {
 	struct ferry_msg msg = {
@@ -341,7 +342,31 @@ static int tell_keeper(struct ferry_agent *agent)
 	struct ferry_packet answer;
 	int err = ferry_agent_request(agent, &msg, fds, 3, &answer);
 
-	return err ? err : answer.msg.status;
+	if (!err)
+		err = answer.msg.status;
+	if (err || !answer.msg.a)
+		return err;
+	if ((uint32_t)answer.msg.node >= agent->machine->node_count)
+		return -EPROTO;
+	agent->found_node = answer.msg.node;
+	ferry_lock_acquire(&agent->space.lock);
+	ferry_pool_grant(&agent->space.pools[agent->found_node], answer.msg.a);
+	ferry_lock_release(&agent->space.lock);
+	return 0;
+}
+
+/* What the advance was too much goes back at once: it was for what could not be known. */
+static void return_advance(struct ferry_agent *agent)
+{
+	uint64_t pages;
+
+	if (agent->found_node < 0)
+		return;
+	ferry_lock_acquire(&agent->space.lock);
+	pages = ferry_space_shrink(&agent->space, (uint32_t)agent->found_node, UINT64_MAX);
+	ferry_lock_release(&agent->space.lock);
+	if (pages)
+		host_give_back(agent, (uint32_t)agent->found_node, pages);
 }
 
 /* --- memory that is there already ----------------------------------------------------- */
@@ -492,6 +517,8 @@ static int take_over(struct ferry_agent *agent, struct ferry_agent_start *start)
 		ferry_house_scan(agent);
 	if (!err && start->former)
 		flag_former_regions(agent, start->former);
+	return_advance(agent);
+	agent->found_node = -1;
 	return err;
 }
 
@@ -555,23 +582,26 @@ static int open_own(const char *path)
 	return fd;
 }
 
-int ferry_agent_setup(struct ferry_agent *agent, struct ferry_agent_start *start)
+int ferry_agent_begin(struct ferry_agent *agent, struct ferry_agent_start *start)
 {
-	int device = -1, err;
-
 	agent->machine = start->machine;
 	agent->pid = start->pid;
 	agent->proc_pid = start->proc_pid;
 	agent->tid_word = start->tid_word;
 	agent->rseq_offset = start->rseq_offset;
 	agent->robust_offset = start->robust_offset;
+	agent->found_node = -1;
 	ferry_lock_init(&agent->up_lock, FERRY_RANK_ENGINE);
 	start->what = "descriptors";
-	err = keep_descriptors(agent, start, &device);
-	if (!err)
-		err = open_uffds(agent, start, device);
-	if (device >= 0)
-		ferry_sys1(SYS_close, device);
+	return keep_descriptors(agent, start, &agent->device);
+}
+
+int ferry_agent_setup(struct ferry_agent *agent, struct ferry_agent_start *start)
+{
+	int err = open_uffds(agent, start, agent->device);
+
+	if (agent->device >= 0)
+		ferry_sys1(SYS_close, agent->device);
 	if (err)
 		return err;
 	start->what = "/proc";
@@ -580,7 +610,7 @@ int ferry_agent_setup(struct ferry_agent *agent, struct ferry_agent_start *start
 		return agent->pidfd;
 	agent->uffd.pagemap = open_own("/proc/self/pagemap");
 	agent->uffd.memory = agent->uffd.evicts ? open_own("/proc/self/mem") : -1;
-	agent->maps = open_proc("/proc/self/maps");
+	agent->maps = open_own("/proc/self/maps");
 	if (agent->uffd.pagemap < 0 || agent->maps < 0 ||
 	    (agent->uffd.evicts && agent->uffd.memory < 0))
 		return -EACCES;

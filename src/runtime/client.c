@@ -16,11 +16,13 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
 	ANSWER_MS = 5000,
 	TICK_MS = 100, /* how soon a signal is noticed when nothing is said */
+	WAKE_MS = 5000, /* how long an agent that sleeps may take to wake */
 };
 
 static void close_fds(struct ferry_packet *packet)
@@ -101,7 +103,9 @@ static bool find_slot(const struct ferry_machine *machine, int32_t pid, uint32_t
 	bool found = false;
 
 	for (uint32_t i = 0; i < FERRY_PROCESSES_MAX; i++) {
-		if (__atomic_load_n(&processes[i].state, __ATOMIC_ACQUIRE) != FERRY_PROCESS_ALIVE ||
+		uint32_t state = __atomic_load_n(&processes[i].state, __ATOMIC_ACQUIRE);
+
+		if ((state != FERRY_PROCESS_ALIVE && state != FERRY_PROCESS_ASLEEP) ||
 		    processes[i].pid != pid)
 			continue;
 		if (found && processes[i].start_time_ns < newest_ns)
@@ -163,6 +167,25 @@ static int map_books(int fd, const struct ferry_books **books)
 	return 0;
 }
 
+/* The agent may have been asleep: the keeper wakes it, and is asked again. => as the keeper says. */
+static int ask_attach(struct ferry_client *client, const struct ferry_msg *msg,
+		      struct ferry_packet *packet)
+{
+	const struct timespec millisecond = { .tv_nsec = 1000000 };
+	int error = 0;
+
+	for (int waited = 0; waited < WAKE_MS; waited++) {
+		error = ask_keeper(client->keeper.control, msg, packet);
+		if (error == 0)
+			error = packet->msg.status;
+		if (error != -EAGAIN)
+			return error;
+		close_fds(packet);
+		(void)nanosleep(&millisecond, NULL);
+	}
+	return -ETIMEDOUT;
+}
+
 static int attach(struct ferry_client *client, enum ferry_client_mode mode)
 {
 	const struct ferry_msg msg = {
@@ -173,12 +196,9 @@ static int attach(struct ferry_client *client, enum ferry_client_mode mode)
 		.flags = mode == FERRY_CLIENT_LOOK ? FERRY_MSG_FLAG_LOOK : 0,
 	};
 	uint32_t fd_count = mode == FERRY_CLIENT_LOOK ? 1 : 2;
-	struct ferry_packet packet;
-	int error = ask_keeper(client->keeper.control, &msg, &packet);
+	struct ferry_packet packet = { .fd_count = 0 };
+	int error = ask_attach(client, &msg, &packet);
 
-	if (error != 0)
-		return error;
-	error = packet.msg.status;
 	if (error == 0)
 		error = packet.fd_count == fd_count ? map_books(packet.fds[0], &client->books)
 						    : -EPROTO;

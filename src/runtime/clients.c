@@ -93,16 +93,24 @@ static void attach(struct ferry_keeper *keeper, int client, const struct ferry_p
 {
 	int32_t pid = (int32_t)packet->msg.a;
 	struct ferry_keeper_process *process = ferry_join_find(keeper, pid, FERRY_PROCESS_ALIVE);
+	const struct ferry_keeper_process *sleeper =
+		ferry_join_find(keeper, pid, FERRY_PROCESS_ASLEEP);
 	struct ferry_rights rights;
 	int fds[2] = { -1, -1 }, error;
 
-	if (process == NULL) {
+	if (process == NULL && sleeper == NULL) {
 		answer(client, -ESRCH, "the machine has no such process", NULL, 0);
 		return;
 	}
 	error = ferry_rights_get(packet->pid, (int32_t)packet->msg.b, pid, &rights);
 	if (error != 0 || !rights.read) {
 		answer(client, error == -ESRCH ? error : -EPERM, "", NULL, 0);
+		return;
+	}
+	/* If there are both, the program has called exec, and its former agent is leaving. */
+	if (sleeper != NULL) {
+		(void)ferry_join_wake(keeper, sleeper);
+		answer(client, -EAGAIN, "its agent is being woken", NULL, 0);
 		return;
 	}
 	fds[0] = open_books(process);

@@ -15,6 +15,78 @@ struct ferry_door ferry_door;
 uint32_t ferry_tainted;
 uint64_t ferry_heap_known[(UINT64_C(1) << (FERRY_VA_BITS - 26)) / 64];
 
+/* --- an agent that sleeps ------------------------------------------------------------------ */
+
+static uint32_t state_now(void)
+{
+	return __atomic_load_n(&ferry_door.state, __ATOMIC_SEQ_CST);
+}
+
+/* => false: the agent has ended. */
+static bool wake_agent(void)
+{
+	uint32_t state = FERRY_DOOR_ASLEEP;
+
+	/* It may be about to wake by itself, and wait for a fork of ours to end. */
+	__atomic_store_n(&ferry_door.needed, 1, __ATOMIC_SEQ_CST);
+	ferry_futex_wake(&ferry_door.forking, 1);
+	if (__atomic_compare_exchange_n(&ferry_door.state, &state, FERRY_DOOR_WAKING, false,
+					__ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		ferry_futex_wake(&ferry_door.state, 1);
+	while ((state = state_now()) == FERRY_DOOR_WAKING) {
+		if (__atomic_load_n(&ferry_door.agent, __ATOMIC_ACQUIRE) == 0)
+			return false;
+		ferry_futex_wait(&ferry_door.state, state, LOOK_NS);
+	}
+	return true;
+}
+
+bool ferry_door_make_open(void)
+{
+	/* Between fork and join a child sees its parent's door; so does a child of vfork. */
+	if (ferry_sys0(SYS_getpid) != ferry_door.pid)
+		return false;
+	for (;;) {
+		uint32_t state = state_now();
+		bool alive = __atomic_load_n(&ferry_door.agent, __ATOMIC_ACQUIRE) != 0;
+
+		if (state == FERRY_DOOR_SHUT || (state == FERRY_DOOR_OPEN && alive))
+			return state == FERRY_DOOR_OPEN;
+		if ((state != FERRY_DOOR_ASLEEP && state != FERRY_DOOR_WAKING) || !alive ||
+		    !wake_agent())
+			return ferry_door_reopen();
+	}
+}
+
+bool ferry_door_draw(uint64_t bytes)
+{
+	int64_t pages = (int64_t)(ferry_page_up(bytes) >> FERRY_PAGE_SHIFT);
+
+	if (!ferry_door_is_asleep())
+		return false;
+	return __atomic_sub_fetch(&ferry_door.advance_pages, pages, __ATOMIC_RELAXED) >= 0;
+}
+
+bool ferry_door_begin_fork(void)
+{
+	if (!ferry_door_is_asleep())
+		return false;
+	/* An agent that wakes by itself says so first, and looks at this then. */
+	__atomic_store_n(&ferry_door.forking, 1, __ATOMIC_SEQ_CST);
+	if (ferry_door_is_asleep())
+		return true;
+	ferry_door_end_fork();
+	return false;
+}
+
+void ferry_door_end_fork(void)
+{
+	__atomic_store_n(&ferry_door.forking, 0, __ATOMIC_SEQ_CST);
+	ferry_futex_wake(&ferry_door.forking, 1);
+}
+
+/* --- requests --------------------------------------------------------------------------- */
+
 static bool is_agent_dead(void)
 {
 	return __atomic_load_n(&ferry_door.state, __ATOMIC_ACQUIRE) != FERRY_DOOR_OPEN ||
@@ -129,7 +201,8 @@ bool ferry_door_begin_change(void)
 {
 	struct ferry_window *window = &ferry_door.window;
 
-	if (!ferry_door_is_open()) {
+	if (state_now() != FERRY_DOOR_ASLEEP && state_now() != FERRY_DOOR_WAKING &&
+	    !ferry_door_is_open()) {
 		if (__builtin_expect(__atomic_load_n(&window->open, __ATOMIC_ACQUIRE) != 0, 0) &&
 		    ferry_sys0(SYS_getpid) == ferry_door.pid)
 			close_left_window();

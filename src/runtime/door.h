@@ -11,6 +11,14 @@
  * The door itself: SHUT (no agent yet, or no more) -> OPEN (agent) -> REOPENING (a thread of the
  * program, once the agent was killed and its pages were brought home) -> OPEN (the next agent) or
  * SHUT. Whoever has a request posted meanwhile goes on waiting: the next agent serves it.
+ *
+ * An agent may sleep at first: SHUT -> ASLEEP -> WAKING -> OPEN (or SHUT, where it cannot manage
+ * the program). As long as it sleeps nothing is registered, nothing moves and no fault is served;
+ * pages are the host's, paid for in advance (`advance_pages`). Everything that needs an agent wakes
+ * it and waits. What does not need one - to map memory, to fork - looks at the state before and
+ * after: either the agent, when it takes the program's memory over, finds what was mapped, or the
+ * mapping thread finds that it is no longer asleep. The program has one thread then: the first
+ * pthread_create() wakes the agent.
  */
 #ifndef FERRY_RUNTIME_DOOR_H
 #define FERRY_RUNTIME_DOOR_H
@@ -64,6 +72,8 @@ enum ferry_door_state {
 	FERRY_DOOR_SHUT,
 	FERRY_DOOR_OPEN,
 	FERRY_DOOR_REOPENING,
+	FERRY_DOOR_ASLEEP,
+	FERRY_DOOR_WAKING,
 };
 
 struct ferry_door {
@@ -77,6 +87,9 @@ struct ferry_door {
 			       yet */
 	uint32_t reopening; /* (a) futex: 1: a thread of the program is at it */
 	uint32_t generation; /* agents that this process has had before */
+	uint32_t needed;    /* (a) futex: 1: the program waits for the agent to wake */
+	uint32_t forking;   /* (a) futex: 1: a fork goes by without the agent; it must not wake */
+	int64_t advance_pages; /* (a) what the program may still map while the agent sleeps */
 	uint32_t readers;   /* (a) threads of the program that look into the books */
 	int32_t agent_pid;  /* (a) */
 	int32_t pid;        /* of the process that this door belongs to */
@@ -113,6 +126,21 @@ void ferry_door_reset(void);
 bool ferry_door_begin_change(void);
 void ferry_door_end_change(bool begun);
 
+/* The slow part of ferry_door_is_open(): wakes an agent that sleeps, replaces one that was killed. */
+bool ferry_door_make_open(void);
+/* => whether the agent sleeps, and is not about to wake. */
+static inline bool ferry_door_is_asleep(void)
+{
+	return __atomic_load_n(&ferry_door.state, __ATOMIC_SEQ_CST) == FERRY_DOOR_ASLEEP;
+}
+
+/* => true: the agent sleeps, and memory of so many bytes need not be told to it (then
+ * ferry_door_is_asleep() has to be asked again once the memory is there). */
+bool ferry_door_draw(uint64_t bytes);
+/* Around a fork without the agent. begin => false: it is awake. */
+bool ferry_door_begin_fork(void);
+void ferry_door_end_fork(void);
+
 /*
  * The agent has ended: if it was killed, waits until the keeper has brought the pages home and
  * starts another one. Any thread of the program. => whether the door is open.
@@ -121,7 +149,7 @@ bool ferry_door_reopen(void);
 /* Puts right what a killed agent has left, and makes the requests ready for the next one. */
 void ferry_door_repost(void);
 
-/* => whether an agent answers. One that was killed is replaced first. */
+/* => whether an agent answers. One that sleeps is woken, one that was killed is replaced first. */
 static inline bool ferry_door_is_open(void)
 {
 	if (__builtin_expect(__atomic_load_n(&ferry_door.state, __ATOMIC_ACQUIRE) ==
@@ -129,7 +157,7 @@ static inline bool ferry_door_is_open(void)
 			     __atomic_load_n(&ferry_door.agent, __ATOMIC_RELAXED) != 0, 1))
 		return true;
 	return __atomic_load_n(&ferry_door.state, __ATOMIC_ACQUIRE) != FERRY_DOOR_SHUT &&
-	       ferry_door_reopen();
+	       ferry_door_make_open();
 }
 
 /* The books stay mapped between these two, whatever becomes of the agent. */

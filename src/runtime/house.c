@@ -63,7 +63,7 @@ static int adopt_gaps(struct ferry_agent *agent, ferry_va start, ferry_va end, u
 			ferry_lock_release(&agent->space.lock);
 			break;
 		}
-		err = ferry_space_adopt(&agent->space, at, gap_end, flags, -1);
+		err = ferry_space_adopt(&agent->space, at, gap_end, flags, agent->found_node);
 		ferry_lock_release(&agent->space.lock);
 		at = gap_end;
 	}

@@ -9,6 +9,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,10 +58,27 @@ static int prepare_socket(int fd)
 	return 0;
 }
 
+static struct ferry_process *entry_of(struct ferry_keeper *keeper,
+				      const struct ferry_keeper_process *process)
+{
+	return &ferry_machine_processes(keeper->machine)[process->slot];
+}
+
+bool ferry_join_wake(struct ferry_keeper *keeper, const struct ferry_keeper_process *process)
+{
+	struct ferry_process *entry = entry_of(keeper, process);
+
+	if (entry->state != FERRY_PROCESS_ASLEEP)
+		return false;
+	if (__atomic_exchange_n(&entry->wake, 1, __ATOMIC_SEQ_CST) == 0)
+		(void)syscall(SYS_futex, &entry->wake, FUTEX_WAKE, 1, NULL, NULL, 0);
+	return true;
+}
+
 void ferry_join_publish(struct ferry_keeper *keeper, const struct ferry_keeper_process *process,
 			enum ferry_process_state state)
 {
-	struct ferry_process *entry = &ferry_machine_processes(keeper->machine)[process->slot];
+	struct ferry_process *entry = entry_of(keeper, process);
 
 	__atomic_store_n(&entry->pid, process->pid, __ATOMIC_RELAXED);
 	__atomic_store_n(&entry->agent_pid, process->agent_pid, __ATOMIC_RELAXED);
@@ -131,29 +150,44 @@ static int take_slot(struct ferry_keeper *keeper, struct ferry_keeper_process *p
 		if (slot >= keeper->process_end)
 			keeper->process_end = slot + 1;
 		process->slot = slot;
-		entry = &ferry_machine_processes(keeper->machine)[slot];
+		entry = entry_of(keeper, process);
 		__atomic_store_n(&entry->joins, entry->joins + 1, __ATOMIC_RELAXED);
 		__atomic_store_n(&entry->start_time_ns, ferry_keeper_now_ns(), __ATOMIC_RELAXED);
+		__atomic_store_n(&entry->wake, 0, __ATOMIC_RELAXED);
 		ferry_join_publish(keeper, process, FERRY_PROCESS_JOINING);
 		return 0;
 	}
 	return -ENOSPC;
 }
 
-static void send_welcome(struct ferry_keeper *keeper, int up, int status, uint32_t slot,
-			 const char *text)
+/* advance: pages of node that are leased already. */
+static void send_welcome(struct ferry_keeper *keeper, const struct ferry_keeper_process *process,
+			 uint64_t advance, uint32_t node)
+{
+	struct ferry_msg msg = {
+		.version = FERRY_PROTO_VERSION,
+		.kind = FERRY_MSG_WELCOME,
+		.a = process->slot,
+		.b = advance,
+		.node = (int32_t)node,
+	};
+	int fds[2] = { keeper->machine_fd, keeper->device_fd };
+
+	/* A program that is gone already is noticed by its pidfd. */
+	if (ferry_proto_send(process->up, &msg, fds, keeper->device_fd >= 0 ? 2 : 1) != 0)
+		return;
+}
+
+static void refuse(int up, int status, const char *text)
 {
 	struct ferry_msg msg = {
 		.version = FERRY_PROTO_VERSION,
 		.kind = FERRY_MSG_WELCOME,
 		.status = status,
-		.a = slot,
 	};
-	int fds[2] = { keeper->machine_fd, keeper->device_fd };
 
 	(void)snprintf(msg.text, sizeof(msg.text), "%s", text);
-	/* A program that is gone already is noticed by its pidfd. */
-	if (ferry_proto_send(up, &msg, fds, status != 0 ? 0 : keeper->device_fd >= 0 ? 2 : 1) != 0)
+	if (ferry_proto_send(up, &msg, NULL, 0) != 0)
 		return;
 }
 
@@ -175,37 +209,6 @@ static int enter(struct ferry_keeper *keeper, struct ferry_keeper_process *proce
 	return error;
 }
 
-void ferry_join_accept(struct ferry_keeper *keeper, struct ferry_packet *packet)
-{
-	struct ferry_keeper_process *process;
-	bool entered;
-	int error;
-
-	if (packet->fd_count != 2 || packet->pid <= 0 || prepare_socket(packet->fds[0]) != 0 ||
-	    prepare_socket(packet->fds[1]) != 0) {
-		close_packet(packet);
-		return;
-	}
-	process = create_process(keeper, packet->pid);
-	if (process == NULL) {
-		send_welcome(keeper, packet->fds[0], -ENOMEM, 0, "the keeper has no memory");
-		close_packet(packet);
-		return;
-	}
-	process->up = take_fd(packet, 0);
-	process->down = take_fd(packet, 1);
-	error = enter(keeper, process);
-	entered = keeper->processes[process->slot] == process;
-	send_welcome(keeper, process->up, error, process->slot,
-		     error == -ENOSPC ? "the machine has no room for another process" : "");
-	if (error == 0)
-		return;
-	if (entered)
-		ferry_join_release(keeper, process);
-	else
-		destroy_process(process);
-}
-
 void ferry_join_release(struct ferry_keeper *keeper, struct ferry_keeper_process *process)
 {
 	const int watched[] = { process->program_fd, process->agent_fd, process->up };
@@ -219,6 +222,67 @@ void ferry_join_release(struct ferry_keeper *keeper, struct ferry_keeper_process
 	keeper->processes[process->slot] = NULL;
 	keeper->process_count--;
 	destroy_process(process);
+}
+
+/*
+ * A process has joined again: after an exec, or because its agent was killed. What it had before is
+ * given up; an agent that has not noticed the exec has no more than the usual time.
+ */
+static void replace_older(struct ferry_keeper *keeper, const struct ferry_keeper_process *newer)
+{
+	for (uint32_t slot = 0; slot < keeper->process_end; slot++) {
+		struct ferry_keeper_process *older = keeper->processes[slot];
+
+		if (older == NULL || older == newer || older->pid != newer->pid ||
+		    entry_of(keeper, older)->start_time_ns >
+			    entry_of(keeper, newer)->start_time_ns)
+			continue;
+		/* No agent said that it had taken anything over, or it has ended. */
+		if (older->agent_fd < 0)
+			ferry_join_release(keeper, older);
+		else if (older->leave_deadline_ns == 0)
+			older->leave_deadline_ns = ferry_watch_leave_deadline();
+	}
+}
+
+void ferry_join_accept(struct ferry_keeper *keeper, struct ferry_packet *packet)
+{
+	struct ferry_keeper_process *process;
+	uint64_t advance;
+	uint32_t node = 0;
+	bool entered;
+	int error;
+
+	if (packet->fd_count != 2 || packet->pid <= 0 || prepare_socket(packet->fds[0]) != 0 ||
+	    prepare_socket(packet->fds[1]) != 0) {
+		close_packet(packet);
+		return;
+	}
+	process = create_process(keeper, packet->pid);
+	if (process == NULL) {
+		refuse(packet->fds[0], -ENOMEM, "the keeper has no memory");
+		close_packet(packet);
+		return;
+	}
+	process->up = take_fd(packet, 0);
+	process->down = take_fd(packet, 1);
+	error = enter(keeper, process);
+	if (error == 0) {
+		advance = ferry_lease_advance(keeper, process, packet->msg.a, packet->msg.b, &node);
+		if (advance != 0) {
+			replace_older(keeper, process);
+			ferry_join_publish(keeper, process, FERRY_PROCESS_ASLEEP);
+		}
+		send_welcome(keeper, process, advance, node);
+		return;
+	}
+	entered = keeper->processes[process->slot] == process;
+	refuse(process->up, error,
+	       error == -ENOSPC ? "the machine has no room for another process" : "");
+	if (entered)
+		ferry_join_release(keeper, process);
+	else
+		destroy_process(process);
 }
 
 /* --- messages of an agent ---------------------------------------------------------------- */
@@ -260,24 +324,6 @@ static int seal_books(int fd)
 	return seals >= 0 && (seals & wanted) == wanted ? 0 : -EINVAL;
 }
 
-/*
- * A process has joined again: after an exec, or because its agent was killed. What it had before is
- * given up; an agent that has not noticed the exec has no more than the usual time.
- */
-static void replace_older(struct ferry_keeper *keeper, const struct ferry_keeper_process *newer)
-{
-	for (uint32_t slot = 0; slot < keeper->process_end; slot++) {
-		struct ferry_keeper_process *older = keeper->processes[slot];
-
-		if (older == NULL || older == newer || older->pid != newer->pid)
-			continue;
-		if (older->agent_gone)
-			ferry_join_release(keeper, older);
-		else if (older->agent_fd >= 0 && older->leave_deadline_ns == 0)
-			older->leave_deadline_ns = ferry_watch_leave_deadline();
-	}
-}
-
 static int enter_agent(struct ferry_keeper *keeper, struct ferry_keeper_process *process,
 		       struct ferry_packet *packet)
 {
@@ -302,6 +348,21 @@ static int enter_agent(struct ferry_keeper *keeper, struct ferry_keeper_process 
 	return 0;
 }
 
+/* A sleeper has woken: what it was given in advance is now a lease like any other. */
+static void answer_agent(struct ferry_keeper *keeper, struct ferry_keeper_process *process)
+{
+	struct ferry_msg msg = { .version = FERRY_PROTO_VERSION, .kind = FERRY_MSG_OK };
+
+	for (uint32_t node = 0; node < keeper->machine->node_count; node++) {
+		if (process->leases[node] == 0)
+			continue;
+		msg.node = (int32_t)node;
+		msg.a = process->leases[node];
+	}
+	if (ferry_proto_send(process->up, &msg, NULL, 0) == 0)
+		ferry_lease_repeat_recalls(keeper, process);
+}
+
 static void serve_agent(struct ferry_keeper *keeper, struct ferry_keeper_process *process,
 			struct ferry_packet *packet)
 {
@@ -314,7 +375,28 @@ static void serve_agent(struct ferry_keeper *keeper, struct ferry_keeper_process
 	} else {
 		error = enter_agent(keeper, process, packet);
 	}
-	answer(process, error, 0, text);
+	if (error == 0)
+		answer_agent(keeper, process);
+	else
+		answer(process, error, 0, text);
+}
+
+/* A sleeper could not wake: the program runs on as if it had been refused at its start. */
+static void serve_failed(struct ferry_keeper *keeper, struct ferry_keeper_process *process,
+			 struct ferry_msg *msg)
+{
+	char line[FERRY_MSG_TEXT + 160];
+
+	if (entry_of(keeper, process)->state != FERRY_PROCESS_ASLEEP)
+		return;
+	msg->text[sizeof(msg->text) - 1] = '\0';
+	(void)snprintf(line, sizeof(line), "pageferry: process %d %s unmanaged: %s: %s",
+		       process->pid, keeper->machine->strict ? "would run" : "runs", msg->text,
+		       strerror(-msg->status));
+	ferry_keeper_say(keeper, line);
+	if (keeper->machine->strict)
+		(void)syscall(SYS_pidfd_send_signal, process->program_fd, SIGKILL, NULL, 0);
+	ferry_join_release(keeper, process);
 }
 
 static void serve_message(struct ferry_keeper *keeper, struct ferry_keeper_process *process,
@@ -326,6 +408,9 @@ static void serve_message(struct ferry_keeper *keeper, struct ferry_keeper_proce
 		break;
 	case FERRY_MSG_AGENT:
 		serve_agent(keeper, process, packet);
+		break;
+	case FERRY_MSG_FAILED:
+		serve_failed(keeper, process, &packet->msg);
 		break;
 	case FERRY_MSG_LEASE:
 		ferry_lease_request(keeper, process, &packet->msg);

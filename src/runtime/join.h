@@ -14,6 +14,8 @@ void ferry_join_accept(struct ferry_keeper *keeper, struct ferry_packet *packet)
 void ferry_join_serve_up(struct ferry_keeper *keeper, struct ferry_keeper_process *process);
 /* Empties a slot: returns the leases, closes everything. process is freed. */
 void ferry_join_release(struct ferry_keeper *keeper, struct ferry_keeper_process *process);
+/* Wakes the agent of a process that sleeps. => whether it is one. */
+bool ferry_join_wake(struct ferry_keeper *keeper, const struct ferry_keeper_process *process);
 /* Writes a process's state into the machine segment. */
 void ferry_join_publish(struct ferry_keeper *keeper, const struct ferry_keeper_process *process,
 			enum ferry_process_state state);

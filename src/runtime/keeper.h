@@ -8,6 +8,8 @@
  *
  * A process of the machine goes through
  *   JOINING  it said JOIN; ends when its `up` socket closes or it dies before an agent came
+ *   ASLEEP   the same, but its agent sleeps: pages of one node are leased for what it may touch
+ *            meanwhile; ends as JOINING, or when the agent was woken and said AGENT
  *   ALIVE    its agent said AGENT
  *   ORPHAN   its agent was killed; its pages were brought home (rescue.h), its leases stay until
  *            it has joined again, in a slot of its own

@@ -2,10 +2,15 @@
 /* lease.c - see lease.h. */
 #include "runtime/lease.h"
 
+#include "runtime/join.h"
+
 #include <errno.h>
 
 #define NS_PER_MS UINT64_C(1000000)
 #define LEASE_MAX (UINT64_C(1) << 44) /* pages of a node that one process may have */
+
+/* An advance beyond what a process has: a part of what is free, within bounds; and in all. */
+enum { ADVANCE_PART = 32, ADVANCE_LEAST = 512, ADVANCE_MOST = 16384, ADVANCE_ALL_PART = 4 };
 
 static struct ferry_node *node_of(struct ferry_keeper *keeper, uint32_t node)
 {
@@ -76,9 +81,7 @@ static void grant(struct ferry_keeper *keeper, struct ferry_keeper_process *proc
 	answer(keeper, process, 0, pages);
 }
 
-/* Asks the others for pages of node. => true if an answer can be hoped for. */
-static bool recall(struct ferry_keeper *keeper, const struct ferry_keeper_process *asker,
-		   uint32_t node, uint64_t want)
+static bool send_recall(const struct ferry_keeper_process *process, uint32_t node, uint64_t want)
 {
 	const struct ferry_msg msg = {
 		.version = FERRY_PROTO_VERSION,
@@ -87,13 +90,30 @@ static bool recall(struct ferry_keeper *keeper, const struct ferry_keeper_proces
 		.a = want,
 	};
 
+	return ferry_proto_send(process->down, &msg, NULL, 0) == 0;
+}
+
+static void recall_answered(struct ferry_keeper *keeper, struct ferry_keeper_process *process,
+			    uint32_t node)
+{
+	if (process->recall[node] == FERRY_RECALL_ASKED)
+		keeper->recalls[node]--;
+	process->recall[node] = FERRY_RECALL_NONE;
+}
+
+/* Asks the others for pages of node. => true if an answer can be hoped for. */
+static bool recall(struct ferry_keeper *keeper, const struct ferry_keeper_process *asker,
+		   uint32_t node, uint64_t want)
+{
 	for (uint32_t slot = 0; slot < keeper->process_end; slot++) {
 		struct ferry_keeper_process *other = keeper->processes[slot];
 
-		if (other == NULL || other == asker || other->agent_fd < 0 ||
-		    other->leases[node] == 0 || other->recall[node] != FERRY_RECALL_NONE)
+		if (other == NULL || other == asker || other->leases[node] == 0 ||
+		    other->recall[node] != FERRY_RECALL_NONE)
 			continue;
-		if (ferry_proto_send(other->down, &msg, NULL, 0) != 0)
+		/* One that sleeps is asked when it has woken. */
+		if (!ferry_join_wake(keeper, other) &&
+		    (other->agent_fd < 0 || !send_recall(other, node, want)))
 			continue;
 		other->recall[node] = FERRY_RECALL_ASKED;
 		keeper->recalls[node]++;
@@ -135,6 +155,51 @@ void ferry_lease_request(struct ferry_keeper *keeper, struct ferry_keeper_proces
 	grant(keeper, process, node, pages);
 }
 
+void ferry_lease_repeat_recalls(struct ferry_keeper *keeper, struct ferry_keeper_process *process)
+{
+	for (uint32_t node = 0; node < keeper->machine->node_count; node++) {
+		if (process->recall[node] != FERRY_RECALL_NONE &&
+		    !send_recall(process, node, process->leases[node]))
+			recall_answered(keeper, process, node);
+	}
+}
+
+/* => the node of a CPU, or the first one that has memory. */
+static uint32_t node_of_cpu(struct ferry_keeper *keeper, uint64_t cpu)
+{
+	const int16_t *cpu_nodes = ferry_machine_cpu_nodes(keeper->machine);
+	uint32_t node = 0;
+
+	if (cpu < FERRY_CPUS_MAX && cpu_nodes[cpu] >= 0)
+		return (uint32_t)cpu_nodes[cpu];
+	while (node + 1 < keeper->machine->node_count &&
+	       node_of(keeper, node)->capacity_pages == 0)
+		node++;
+	return node;
+}
+
+uint64_t ferry_lease_advance(struct ferry_keeper *keeper, struct ferry_keeper_process *process,
+			     uint64_t used, uint64_t cpu, uint32_t *node)
+{
+	const struct ferry_machine *machine = keeper->machine;
+	uint64_t free, more;
+
+	/* Where a page goes must not depend on anything but that CPU. */
+	if (used == 0 || machine->policy.mode != FERRY_POLICY_LOCAL ||
+	    machine->thp == FERRY_THP_ALWAYS || machine->copy_path != FERRY_COPY_PATH_NO ||
+	    keeper->waiter_count != 0)
+		return 0;
+	*node = node_of_cpu(keeper, cpu);
+	if (node_of(keeper, *node)->leased_pages >= node_of(keeper, *node)->capacity_pages)
+		return 0;
+	free = node_of(keeper, *node)->capacity_pages - node_of(keeper, *node)->leased_pages;
+	more = min_u64(free / ADVANCE_PART, ADVANCE_MOST);
+	if (more < ADVANCE_LEAST || used > free / ADVANCE_ALL_PART - more)
+		return 0;
+	account(keeper, process, *node, used + more);
+	return used + more;
+}
+
 /* => the request for node that came first, or NULL. */
 static struct ferry_keeper_process *first_waiter(struct ferry_keeper *keeper, uint32_t node)
 {
@@ -163,14 +228,6 @@ static void serve_waiters(struct ferry_keeper *keeper, uint32_t node)
 			return;
 		grant(keeper, process, node, pages);
 	}
-}
-
-static void recall_answered(struct ferry_keeper *keeper, struct ferry_keeper_process *process,
-			    uint32_t node)
-{
-	if (process->recall[node] == FERRY_RECALL_ASKED)
-		keeper->recalls[node]--;
-	process->recall[node] = FERRY_RECALL_NONE;
 }
 
 void ferry_lease_return(struct ferry_keeper *keeper, struct ferry_keeper_process *process,

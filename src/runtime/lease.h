@@ -6,6 +6,10 @@
  * eighth of what is free (but 64 pages), so that the last free frames are not all with the first
  * process that asks. When nothing is free the other processes are asked to give back what they do
  * not use; the asker waits for that at most 50 ms in all, and is then told 0.
+ *
+ * A process whose agent sleeps touches its pages unseen. It has an advance: leases for all that it
+ * could touch already, and some more, which it draws on as it maps memory. Its agent takes them
+ * over when it wakes.
  */
 #ifndef FERRY_RUNTIME_LEASE_H
 #define FERRY_RUNTIME_LEASE_H
@@ -20,6 +24,15 @@ void ferry_lease_request(struct ferry_keeper *keeper, struct ferry_keeper_proces
 /* A RETURN came. */
 void ferry_lease_return(struct ferry_keeper *keeper, struct ferry_keeper_process *process,
 			const struct ferry_msg *msg);
+/*
+ * Leases to a process that has just joined what it may touch while its agent sleeps, beyond the
+ * used pages that it may have touched already: of the node of cpu, and only where that has plenty.
+ * => pages, 0: its agent must not sleep. *node is set with pages.
+ */
+uint64_t ferry_lease_advance(struct ferry_keeper *keeper, struct ferry_keeper_process *process,
+			     uint64_t used, uint64_t cpu, uint32_t *node);
+/* Asks a process that has woken for what others have waited for meanwhile. */
+void ferry_lease_repeat_recalls(struct ferry_keeper *keeper, struct ferry_keeper_process *process);
 /* The process has ended: all of its leases come back, its request is forgotten. */
 void ferry_lease_release(struct ferry_keeper *keeper, struct ferry_keeper_process *process);
 /* Answers the requests whose time is over. */

@@ -37,6 +37,8 @@ enum {
 	RESCUE_MS = 30000, /* how long a keeper may take to bring all pages home */
 	LOOK_MS = 100,     /* between two looks whether it is still there */
 	JOIN_TRIES = 8,    /* agents that may be killed before one serves */
+	STATM_BYTES = 128,
+	STATM_DATA = 5, /* spaces before the field in /proc/self/statm */
 };
 
 #define BUSY_NS UINT64_C(10000000)
@@ -47,6 +49,8 @@ static char env_join[ENV_BYTES];
 static int join_fd = -1;
 static uint64_t join_inode;
 static const char *join_path;
+/* Here and not on a stack: an agent may sleep long before it reads it. */
+static struct ferry_agent_start agent_start;
 
 extern const ptrdiff_t __rseq_offset __attribute__((weak));
 
@@ -293,10 +297,32 @@ static int send_to_keeper(const struct ferry_msg *msg, const int *fds, uint32_t 
 	return err;
 }
 
-static int send_join(const int fds[2])
+/* Pages that this process may have touched: of its private writable mappings and its stack, but for
+ * what is ours. => 0: nobody knows. */
+static uint64_t pages_used(void)
 {
-	const struct ferry_msg msg = {.version = FERRY_PROTO_VERSION, .kind = FERRY_MSG_JOIN};
+	char text[STATM_BYTES], *p = text;
+	long fd = ferry_sys4(SYS_openat, AT_FDCWD, "/proc/self/statm", O_RDONLY | O_CLOEXEC, 0);
+	long got = fd < 0 ? fd : ferry_sys3(SYS_read, fd, text, sizeof(text) - 1);
 
+	if (fd >= 0)
+		ferry_sys1(SYS_close, fd);
+	if (got <= 0)
+		return 0;
+	text[got] = '\0';
+	for (int spaces = 0; *p && spaces < STATM_DATA; p++)
+		spaces += *p == ' ';
+	return strtoull(p, NULL, 10);
+}
+
+static int send_join(const struct ferry_agent_start *start, const int fds[2])
+{
+	uint32_t cpu = 0;
+	struct ferry_msg msg = {.version = FERRY_PROTO_VERSION, .kind = FERRY_MSG_JOIN};
+
+	(void)ferry_sys3(SYS_getcpu, &cpu, NULL, NULL);
+	msg.a = start->eager ? 0 : pages_used();
+	msg.b = cpu;
 	return send_to_keeper(&msg, fds, 2);
 }
 
@@ -357,7 +383,7 @@ static int meet_keeper(struct ferry_agent_start *start, struct ferry_packet *wel
 				      down);
 	if (!err) {
 		start->what = "no keeper";
-		err = send_join((int[]){up[1], down[1]});
+		err = send_join(start, (int[]){up[1], down[1]});
 	}
 	close_all((int[]){up[1], down[1]}, 2);
 	start->up = up[0];
@@ -417,7 +443,7 @@ static int join_once(struct ferry_agent_start *start)
 	struct ferry_packet welcome = {.fd_count = 0};
 	int err = meet_keeper(start, &welcome);
 
-	if (!err && start->former) {
+	if (!err && ferry_door.machine) {
 		start->machine = ferry_door.machine;
 	} else if (!err) {
 		start->what = "machine segment";
@@ -425,6 +451,7 @@ static int join_once(struct ferry_agent_start *start)
 	}
 	if (!err) {
 		start->process = (uint32_t)welcome.msg.a;
+		start->advance_pages = welcome.msg.b;
 		start->uffd_device = welcome.fd_count > 1 ? welcome.fds[1] : -1;
 		describe_thread(start);
 		ferry_door.machine = start->machine;
@@ -466,20 +493,25 @@ static int join(struct ferry_agent_start *start)
 	return err;
 }
 
-void ferry_preload_join(const struct ferry_books *parent)
+static void begin(const struct ferry_agent_start *start)
 {
-	struct ferry_agent_start start = {
-		.up = -1, .down = -1, .uffd_device = -1, .parent = parent
-	};
-	int err = join(&start);
+	agent_start = *start;
+	agent_start.up = agent_start.down = agent_start.uffd_device = -1;
+}
 
+void ferry_preload_join(bool is_child, const struct ferry_books *parent)
+{
+	int err;
+
+	begin(&(struct ferry_agent_start){.parent = parent, .eager = parent != NULL});
+	err = join(&agent_start);
 	if (err) {
 		ferry_door_reset();
 		/* That a machine's keeper is gone is said once, by who was there before. */
 		if (!is_keeper_gone())
-			say(start.what, strerrorname_np(-err));
+			say(agent_start.what, strerrorname_np(-err));
 		/* A child cannot be refused any more; a program can. */
-		if (!parent && start.machine && start.machine->strict)
+		if (!is_child && agent_start.machine && agent_start.machine->strict)
 			ferry_sys1(SYS_exit_group, 125);
 	}
 }
@@ -515,31 +547,54 @@ static void forget_old_books(const struct ferry_books *former, uint64_t used)
 	old_books_bytes = used;
 }
 
+/* => with what the next agent begins, of one that had not opened the door yet: nothing. */
+static struct ferry_books *forget_sleeper(void)
+{
+	struct ferry_books *books = ferry_door.books;
+	uint32_t never = 0;
+
+	for (uint32_t waited = 0; waited < RESCUE_MS && own_state() == FERRY_PROCESS_ALIVE;
+	     waited++)
+		ferry_futex_wait(&never, 0, 1000000);
+	if (books)
+		(void)ferry_sys2(SYS_munmap, books, FERRY_BOOKS_SIZE_BYTES);
+	ferry_door.books = NULL;
+	return NULL;
+}
+
+static bool is_sleeper(void)
+{
+	uint32_t state = __atomic_load_n(&ferry_door.state, __ATOMIC_ACQUIRE);
+
+	return state == FERRY_DOOR_ASLEEP || state == FERRY_DOOR_WAKING;
+}
+
 static bool replace_agent(void)
 {
-	struct ferry_agent_start start = {
-		.up = -1, .down = -1, .uffd_device = -1, .former = ferry_door.books
-	};
+	struct ferry_books *former = ferry_door.books;
 	uint64_t used;
 	int err;
 
-	if (!start.former || !await_rescue())
+	if (is_sleeper())
+		former = forget_sleeper();
+	else if (!former || !await_rescue())
 		return false;
+	begin(&(struct ferry_agent_start){.former = former, .eager = true});
 	/* What was never used goes at once: two books do not fit under a limit of addresses. */
-	used = (uint64_t)start.former->bump_page << FERRY_PAGE_SHIFT;
-	if (used < FERRY_BOOKS_SIZE_BYTES)
-		(void)ferry_sys2(SYS_munmap, (uintptr_t)start.former + used,
+	used = former ? (uint64_t)former->bump_page << FERRY_PAGE_SHIFT : 0;
+	if (former && used < FERRY_BOOKS_SIZE_BYTES)
+		(void)ferry_sys2(SYS_munmap, (uintptr_t)former + used,
 				 FERRY_BOOKS_SIZE_BYTES - used);
 	__atomic_store_n(&ferry_door.state, FERRY_DOOR_REOPENING, __ATOMIC_RELEASE);
 	ferry_zone_destroy();
 	ferry_thread_reset();
 	ferry_door_repost();
 	ferry_door.generation++;
-	err = join(&start);
+	err = join(&agent_start);
 	if (err && !is_keeper_gone())
-		say(start.what, strerrorname_np(-err));
-	else if (!err)
-		forget_old_books(start.former, used);
+		say(agent_start.what, strerrorname_np(-err));
+	else if (!err && former)
+		forget_old_books(former, used);
 	return err == 0;
 }
 
@@ -592,8 +647,9 @@ __attribute__((constructor)) static void preload_start(void)
 	if ((disable && strcmp(disable, "1") == 0) || !keep_environment())
 		return;
 	dl_iterate_phdr(exclude_own_data, NULL);
+	(void)sbrk(0); /* from here on libc knows where the heap begins */
 	mask = ferry_signals_block();
-	ferry_preload_join(NULL);
+	ferry_preload_join(false, NULL);
 	ferry_preload_heap_grew();
 	ferry_signals_restore(mask);
 	errno = saved;

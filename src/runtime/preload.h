@@ -26,10 +26,10 @@ uint64_t ferry_signals_block(void);
 void ferry_signals_restore(uint64_t mask);
 
 /*
- * Joins the machine and starts an agent; parent: a forked child's parent's books, else NULL. Says
- * on stderr in one line why the process runs unmanaged, where it does.
+ * Joins the machine and starts an agent; parent: the books of a forked child's parent, NULL: that
+ * had none yet. Says on stderr in one line why the process runs unmanaged, where it does.
  */
-void ferry_preload_join(const struct ferry_books *parent);
+void ferry_preload_join(bool is_child, const struct ferry_books *parent);
 /* => envp, or a copy in which what our children need is put back. The copy lies in buffer
  * (buffer_words pointers); NULL if that is too small. */
 char *const *ferry_preload_environment(char *const *envp, char **buffer, size_t buffer_words);
@@ -81,6 +81,8 @@ void ferry_preload_lock_reset(void);
 /* => the number that link (/proc/self, /proc/thread-self) names: that of the pid namespace of
  * /proc. Without a /proc: id. */
 long ferry_preload_proc_id(const char *link, long id);
+/* Wakes the agent if it sleeps. errno stays. */
+void ferry_preload_wake(void);
 /* Tells the agent of memory that libc mapped by itself. */
 void ferry_preload_heap_grew(void);
 

@@ -33,6 +33,7 @@ void *__libc_malloc(size_t size);
 enum {
 	CHUNK_MMAPPED = 2,     /* bits in the size word in front of a chunk */
 	CHUNK_OTHER_HEAP = 4,
+	CHUNK_FLAGS = 7,
 	HEAP_SHIFT = 26,       /* heaps of threads are aligned to 64 MiB */
 };
 
@@ -64,7 +65,9 @@ static bool is_private_anonymous(int flags)
 
 static long map(void *addr, size_t len, int prot, int flags, long fd, off_t offset)
 {
-	bool managed = is_private_anonymous(flags) && ferry_door_is_open();
+	bool ours = is_private_anonymous(flags);
+	bool drawn = ours && !(flags & MAP_LOCKED) && ferry_door_draw(len);
+	bool managed = ours && !drawn && ferry_door_is_open();
 	/* Populating before the memory is ours would take frames that nobody counted. */
 	bool populate = managed && (flags & MAP_POPULATE) && !(flags & MAP_LOCKED);
 	bool change = (flags & MAP_FIXED) && ferry_door_begin_change();
@@ -74,6 +77,8 @@ static long map(void *addr, size_t len, int prot, int flags, long fd, off_t offs
 	ferry_door_end_change(change);
 	if ((at < 0 && at > -4096) || !ferry_preload_lock_new(&at, len))
 		return at;
+	if (drawn && !ferry_door_is_asleep())
+		tell_mapped((ferry_va)at, len, 0);
 	if (managed)
 		tell_mapped((ferry_va)at, len,
 			    flags & MAP_LOCKED || ferry_preload_locks_new() ? FERRY_REGION_LOCKED
@@ -197,6 +202,12 @@ static void tell_around(const void *p)
 	errno = saved;
 }
 
+/* => whether memory that is there already need not be told of: the agent sleeps. */
+static bool is_drawn(size_t bytes)
+{
+	return ferry_door_draw(bytes) && ferry_door_is_asleep();
+}
+
 /* --- the heap ------------------------------------------------------------------------- */
 
 static void *heap_seen; /* (a) end of the heap that the agent knows of */
@@ -206,7 +217,7 @@ void ferry_preload_heap_grew(void)
 	char *now = __atomic_load_n((void **)&__curbrk, __ATOMIC_ACQUIRE);
 	char *seen = __atomic_exchange_n(&heap_seen, now, __ATOMIC_ACQ_REL);
 
-	if (now <= seen || !ferry_door_is_open())
+	if (now <= seen || is_drawn((size_t)(now - seen)) || !ferry_door_is_open())
 		return;
 	/* Nobody had asked for a heap before: where it begins, the kernel knows. */
 	if (seen)
@@ -309,13 +320,15 @@ static void tell_chunk(const void *p)
 static inline void *look_at(void *p)
 {
 	size_t size_word;
+	bool asleep = ferry_door_is_asleep();
 
-	if (!p || !next.glibc || !ferry_door_is_open())
+	if (!p || !next.glibc || (!asleep && !ferry_door_is_open()))
 		return p;
 	size_word = ((const size_t *)p)[-1];
-	if (__builtin_expect(size_word & CHUNK_MMAPPED, 0))
-		tell_chunk(p);
-	else if (size_word & CHUNK_OTHER_HEAP)
+	if (__builtin_expect(size_word & CHUNK_MMAPPED, 0)) {
+		if (!is_drawn(size_word & ~(size_t)CHUNK_FLAGS))
+			tell_chunk(p);
+	} else if (size_word & CHUNK_OTHER_HEAP)
 		look_at_other_heap(p);
 	else
 		look_at_heap();

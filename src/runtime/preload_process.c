@@ -33,21 +33,47 @@ static void join_as_child(void)
 {
 	const struct ferry_books *parent = ferry_door.books;
 	const struct ferry_machine *machine = ferry_door.machine;
-	/* The parent's grow while we read them. */
-	uint64_t used = ((uint64_t)parent->bump_page << FERRY_PAGE_SHIFT) + PARENT_GROWS_BYTES;
+	uint64_t used = 0;
 
-	/* Two books at a time would not fit under a limit of addresses. */
-	if (used < FERRY_BOOKS_SIZE_BYTES)
-		(void)ferry_sys2(SYS_munmap, (uintptr_t)parent + used,
-				 FERRY_BOOKS_SIZE_BYTES - used);
-
+	if (parent) {
+		/* The parent's grow while we read them. */
+		used = ((uint64_t)parent->bump_page << FERRY_PAGE_SHIFT) + PARENT_GROWS_BYTES;
+		if (used > FERRY_BOOKS_SIZE_BYTES)
+			used = FERRY_BOOKS_SIZE_BYTES;
+		/* Two books at a time would not fit under a limit of addresses. */
+		if (used < FERRY_BOOKS_SIZE_BYTES)
+			(void)ferry_sys2(SYS_munmap, (uintptr_t)parent + used,
+					 FERRY_BOOKS_SIZE_BYTES - used);
+	}
 	ferry_door_reset();
 	ferry_preload_lock_reset();
 	ferry_thread_reset();
-	ferry_preload_join(parent);
-	(void)ferry_sys2(SYS_munmap, parent,
-			 used < FERRY_BOOKS_SIZE_BYTES ? used : FERRY_BOOKS_SIZE_BYTES);
+	ferry_preload_join(true, parent);
+	if (parent)
+		(void)ferry_sys2(SYS_munmap, parent, used);
 	(void)ferry_sys2(SYS_munmap, machine, machine->size_bytes);
+}
+
+/* While the agent sleeps, nothing of the parent is away or managed. */
+static pid_t fork_beside_sleeper(pid_t (*next)(void))
+{
+	uint64_t mask = ferry_signals_block();
+	pid_t pid;
+	int saved;
+
+	if (!ferry_door_begin_fork()) {
+		ferry_signals_restore(mask);
+		return -ESRCH;
+	}
+	pid = next();
+	saved = errno;
+	if (pid == 0)
+		join_as_child();
+	else
+		ferry_door_end_fork();
+	ferry_signals_restore(mask);
+	errno = saved;
+	return pid;
 }
 
 static pid_t fork_by(pid_t (*next)(void))
@@ -57,6 +83,11 @@ static pid_t fork_by(pid_t (*next)(void))
 	pid_t pid;
 	int saved;
 
+	if (ferry_sys0(SYS_getpid) == ferry_door.pid && ferry_door_is_asleep()) {
+		pid = fork_beside_sleeper(next);
+		if (pid != -ESRCH)
+			return pid;
+	}
 	if (!ferry_door_is_open() || ferry_sys0(SYS_getpid) != ferry_door.pid)
 		return next();
 	mask = ferry_signals_block();

@@ -30,7 +30,8 @@ long move_pages(int pid, unsigned long count, void **pages, const int *nodes, in
 	 SEEN(SYS_setns, word) | SEEN(SYS_mprotect, word) | SEEN(SYS_munmap, word) |           \
 	 SEEN(SYS_mremap, word) | SEEN(SYS_mlock, word) | SEEN(SYS_munlock, word) |            \
 	 SEEN(SYS_mlockall, word) | SEEN(SYS_munlockall, word) | SEEN(SYS_ioctl, word) |       \
-	 SEEN(SYS_mincore, word) | SEEN(SYS_io_uring_setup, word))
+	 SEEN(SYS_mincore, word) | SEEN(SYS_io_uring_setup, word) |                            \
+	 SEEN(SYS_sched_setaffinity, word) | SEEN(SYS_getcpu, word))
 
 /* A bit for each number. */
 extern const uint64_t ferry_syscall_bits[NUMBERS / 64];
@@ -113,6 +114,10 @@ __attribute__((used)) long ferry_syscall_seen(int nr, long a, long b, long c, lo
 	case SYS_setresgid:
 	case SYS_capset:
 		return become(nr, a, b, c);
+	case SYS_sched_setaffinity:
+	case SYS_getcpu:
+		ferry_preload_wake();
+		return set_errno(ferry_sys6(nr, a, b, c, d, e, f));
 	case SYS_io_uring_setup:
 		ferry_preload_rings();
 		return set_errno(ferry_sys6(nr, a, b, c, d, e, f));

@@ -112,7 +112,8 @@ FERRY_EXPORT int mincore(void *addr, size_t len, unsigned char *vec)
 
 static rlim_t own_addresses(void)
 {
-	if (!ferry_door_is_open() || !ferry_door.books)
+	/* An agent that sleeps will need as much. */
+	if (!ferry_door_is_asleep() && (!ferry_door_is_open() || !ferry_door.books))
 		return 0;
 	return ferry_zone_bytes() + FERRY_BOOKS_SIZE_BYTES;
 }

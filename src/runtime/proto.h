@@ -24,16 +24,19 @@
 #include "base/nodeset.h"
 #include "base/types.h"
 
-enum { FERRY_PROTO_VERSION = 1, FERRY_MSG_FDS_MAX = 4, FERRY_MSG_TEXT = 640 };
+enum { FERRY_PROTO_VERSION = 2, FERRY_MSG_FDS_MAX = 4, FERRY_MSG_TEXT = 640 };
 
 #define FERRY_JOIN_ENV "PAGEFERRY_JOIN"
 
 enum ferry_msg_kind {
 	FERRY_MSG_JOIN = 1,  /* program -> keeper (join or control socket). fds: up, down (keeper's
-				ends). pid in the credentials. Answer WELCOME on up. */
-	FERRY_MSG_WELCOME,   /* keeper -> program on up. a = process slot. status 0 or -errno with
-				text. fds: machine segment (read-only), /dev/userfaultfd (when it
-				could be opened) */
+				ends). pid in the credentials. a = pages that it may have already
+				if its agent may sleep at first, 0: it may not; b = CPU that it
+				runs on. Answer WELCOME on up. */
+	FERRY_MSG_WELCOME,   /* keeper -> program on up. a = process slot, b = pages of node that
+				are leased for as long as the agent sleeps, 0: it must not. status
+				0 or -errno with text. fds: machine segment (read-only),
+				/dev/userfaultfd (when it could be opened) */
 	FERRY_MSG_API,       /* agent -> keeper on up. fds: a userfaultfd. a = features. Keeper
 				calls UFFDIO_API on it (it may have rights that the program has
 				not). Answer OK with status, a = features granted. */
@@ -41,8 +44,10 @@ enum ferry_msg_kind {
 				a = pid of the program as the agent sees it. fds: books (a memfd of
 				FERRY_BOOKS_SIZE_BYTES that allows sealing: the keeper seals its
 				size), userfaultfd of the program's memory, userfaultfd of the
-				arenas. Answer OK. From then on the process is ALIVE and can be
-				attached to. */
+				arenas. Answer OK, a = pages of node that it has leased already.
+				From then on the process is ALIVE and can be attached to. */
+	FERRY_MSG_FAILED,    /* agent -> keeper on up, no answer: it woke and cannot manage the
+				program. status = -errno, text = what failed. */
 	FERRY_MSG_LEASE,     /* agent -> keeper on up. node, a = pages wanted, b = 1: force. Answer
 				OK with a = pages granted (0 .. wanted; wanted if forced). */
 	FERRY_MSG_RETURN,    /* agent -> keeper on up, no answer. node, a = pages given back,
@@ -62,7 +67,8 @@ enum ferry_msg_kind {
 				(read-only) */
 	FERRY_MSG_ATTACH,    /* client -> keeper on control. a = pid, b = tid of the caller. Rights
 				are checked now, by ptrace-read rules. Answer OK with status 0,
-				-ESRCH (no such process in this machine), -EPERM. fds: books
+				-ESRCH (no such process in this machine), -EPERM, -EAGAIN (its
+				agent sleeps and is being woken: ask again). fds: books
 				(read-only), channel; with FLAG_LOOK the books only, and the agent
 				hears nothing of it. */
 
