@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * asleep.c - a program with one thread, whose agent sleeps at first.
+ *
+ *   asleep hold PAGES        fills memory of every kind, says where, and waits; then all is right
+ *   asleep churn             maps, grows, frees and forks without a pause until it is told to stop,
+ *                            through the moment in which the agent wakes; then every page that it
+ *                            has is managed
+ */
+#define _GNU_SOURCE 1
+#include "live.h"
+
+#include <sys/wait.h>
+
+enum { ROUNDS_LEAST = 300, AREAS = 48, AREA_PAGES_MAX = 96, STATIC_PAGES = 16, QUERY_MAX = AREA_PAGES_MAX };
+
+enum kind { NONE, MAPPED, ALLOCATED };
+
+struct area {
+	enum kind kind;
+	uint64_t *memory;
+	size_t pages;
+	uint64_t stamp;
+};
+
+static struct area areas[AREAS];
+static uint64_t in_bss[STATIC_PAGES * PAGE_WORDS];
+static uint64_t random_state;
+
+static uint64_t *page_of(const struct area *area, size_t page)
+{
+	return area->memory + page * PAGE_WORDS;
+}
+
+static void fill(struct area *area, size_t from)
+{
+	for (size_t page = from; page < area->pages; page++) {
+		page_of(area, page)[0] = area->stamp + page;
+		page_of(area, page)[PAGE_WORDS - 1] = ~(area->stamp + page);
+	}
+}
+
+static void check(const struct area *area)
+{
+	for (size_t page = 0; page < area->pages; page++)
+		REQUIRE(page_of(area, page)[0] == area->stamp + page &&
+				page_of(area, page)[PAGE_WORDS - 1] == ~(area->stamp + page),
+			"page %zu of %zu at %p is wrong", page, area->pages, (void *)area->memory);
+}
+
+static void check_all(void)
+{
+	for (size_t i = 0; i < AREAS; i++)
+		if (areas[i].kind != NONE)
+			check(&areas[i]);
+}
+
+static void take(struct area *area, enum kind kind, size_t pages)
+{
+	size_t bytes = pages * PAGE;
+
+	area->kind = kind;
+	area->pages = pages;
+	area->stamp = live_random(&random_state);
+	area->memory = kind == ALLOCATED ? malloc(bytes) :
+					   mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+						MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	REQUIRE(area->memory != NULL && area->memory != MAP_FAILED, "no memory");
+	fill(area, 0);
+}
+
+static void give(struct area *area)
+{
+	check(area);
+	if (area->kind == ALLOCATED)
+		free(area->memory);
+	else
+		REQUIRE(munmap(area->memory, area->pages * PAGE) == 0, "munmap");
+	area->kind = NONE;
+}
+
+static void resize(struct area *area, size_t pages)
+{
+	size_t old = area->pages;
+	void *memory = area->kind == ALLOCATED ?
+			       realloc(area->memory, pages * PAGE) :
+			       mremap(area->memory, old * PAGE, pages * PAGE, MREMAP_MAYMOVE);
+
+	REQUIRE(memory != NULL && memory != MAP_FAILED, "no memory");
+	area->memory = memory;
+	area->pages = pages;
+	fill(area, old < pages ? old : pages);
+	check(area);
+}
+
+/* The child sees what its parent had, and may use memory of its own. */
+static void fork_once(void)
+{
+	pid_t pid = fork();
+	int status;
+
+	REQUIRE(pid >= 0, "fork: %s", strerror(errno));
+	if (pid == 0) {
+		check_all();
+		for (size_t i = 0; i < AREAS; i += 5)
+			if (areas[i].kind != NONE)
+				give(&areas[i]);
+		check_all();
+		_exit(0);
+	}
+	REQUIRE(waitpid(pid, &status, 0) == pid && status == 0, "the child ended with %x",
+		(unsigned)status);
+}
+
+/* Of each page of an area the node, which is never -ENOENT or -EFAULT: it was touched. */
+static void query(const struct area *area)
+{
+	void *pages[QUERY_MAX];
+	int status[QUERY_MAX];
+
+	for (size_t page = 0; page < area->pages; page++)
+		pages[page] = page_of(area, page);
+	REQUIRE(ferry_move_pages(0, area->pages, pages, NULL, status, 0) == 0, "query: %s",
+		strerror(errno));
+	for (size_t page = 0; page < area->pages; page++)
+		REQUIRE(status[page] >= 0, "page %zu of %zu at %p (%s): status %d", page,
+			area->pages, (void *)area->memory,
+			area->kind == ALLOCATED ? "malloc" : "mmap", status[page]);
+}
+
+static void churn(void)
+{
+	uint64_t rounds = 0;
+
+	live_ready("churns\n");
+	while (rounds < ROUNDS_LEAST || !live_told_to_stop()) {
+		struct area *area = &areas[live_below(&random_state, AREAS)];
+		size_t pages = 1 + live_below(&random_state, AREA_PAGES_MAX);
+
+		if (area->kind == NONE)
+			take(area, live_below(&random_state, 2) ? MAPPED : ALLOCATED, pages);
+		else if (live_below(&random_state, 3) == 0)
+			give(area);
+		else
+			resize(area, pages);
+		if (rounds++ % 64 == 0)
+			fork_once();
+	}
+	check_all();
+	if (live_nodes() < 1)
+		return;
+	for (size_t i = 0; i < AREAS; i++)
+		if (areas[i].kind != NONE)
+			query(&areas[i]);
+	check_all();
+	printf("rounds %llu\n", (unsigned long long)rounds);
+}
+
+/* On the stack, in the heap, in a mapping of malloc's, in one of ours, in .bss. */
+static void hold(size_t pages)
+{
+	uint64_t on_stack[4 * PAGE_WORDS];
+	char text[64];
+	struct area fixed[] = {
+		{ .kind = MAPPED, .memory = on_stack, .pages = 4, .stamp = 11 },
+		{ .kind = MAPPED, .memory = in_bss, .pages = STATIC_PAGES, .stamp = 12 },
+	};
+
+	take(&areas[0], MAPPED, pages);
+	take(&areas[1], ALLOCATED, pages);
+	for (size_t i = 2; i < AREAS; i++)
+		take(&areas[i], ALLOCATED, 4);
+	fill(&fixed[0], 0);
+	fill(&fixed[1], 0);
+	snprintf(text, sizeof(text), "0x%llx+%zu\n",
+		 (unsigned long long)(uintptr_t)areas[0].memory, pages * PAGE);
+	live_ready(text);
+	while (!live_told_to_stop())
+		live_sleep_us(1000);
+	check_all();
+	check(&fixed[0]);
+	check(&fixed[1]);
+}
+
+int main(int argc, char **argv)
+{
+	live_watchdog(90);
+	random_state = live_seed();
+	if (argc == 3 && strcmp(argv[1], "hold") == 0)
+		hold(strtoul(argv[2], NULL, 0));
+	else if (argc == 2 && strcmp(argv[1], "churn") == 0)
+		churn();
+	else
+		LIVE_FAIL("usage: asleep hold PAGES | asleep churn");
+	return 0;
+}
