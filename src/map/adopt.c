@@ -6,10 +6,11 @@
  * Reconciling compares each entry with what the host has at its address:
  *
  *      entry      host has            then
- *      NONE       page                charged to a node (MAPPED)
+ *      NONE       page of our own     charged to a node (MAPPED)
+ *      NONE       page that is shared MAPPED and COW, uncharged
  *      NONE       zero page           write-protected (ZERO); where that cannot be, taken out
  *      ZERO       nothing             NONE
- *      ZERO       page                charged (MAPPED)
+ *      ZERO       page                as with NONE
  *      MAPPED     nothing             frame free, NONE
  *      COW        page of our own     charged, no longer COW
  *      HUGE       small pages         small entries
@@ -99,7 +100,14 @@ static uint32_t node_of(const struct block *block, uint32_t i)
 				     block->local_node);
 }
 
-/* Charges the unknown pages from i on that go to one node. => how many. */
+/* => the flag of entries whose page is shared since a fork that we were not there for. */
+static uint32_t shared_flag(const struct block *block, uint32_t i)
+{
+	return (block->flags[i] & FERRY_MMU_EXCLUSIVE) != 0 ? 0 : FERRY_PTE_COW;
+}
+
+/* Takes on the unknown pages from i on that go to one node, and charges them unless they are
+ * shared. => how many. */
 static uint32_t adopt_run(const struct block *block, uint32_t i)
 {
 	struct ferry_space *space = block->space;
@@ -107,24 +115,27 @@ static uint32_t adopt_run(const struct block *block, uint32_t i)
 		     space->mmu->caps.real_nodes;
 	ferry_va va = block->va + (ferry_va)i * FERRY_PAGE_SIZE;
 	uint32_t node = ferry_entry_locate(space, va, node_of(block, i)), n = 1;
+	uint32_t shared = shared_flag(block, i);
 	struct ferry_run run;
 	int ret;
 
-	while (!alone && i + n < block->pages && is_unknown_page(block, i + n))
+	while (!alone && i + n < block->pages && is_unknown_page(block, i + n) &&
+	       shared_flag(block, i + n) == shared)
 		n++;
 	ret = ferry_pool_take(&space->pools[node], space->mmu, n, FERRY_FILL_NONE, &run);
 	if (ret < 0) {
-		ferry_entry_adopt(space, &block->slots[i], va, node);
+		ferry_entry_adopt(space, &block->slots[i], va, node, shared);
 		return 1;
 	}
-	ferry_pool_charge(&space->pools[node], run.pages);
+	if (shared == 0)
+		ferry_pool_charge(&space->pools[node], run.pages);
 	for (uint32_t k = 0; k < run.pages; k++) {
 		struct ferry_pte *slot = &block->slots[i + k];
-		uint64_t thread = ferry_entry_blank(*slot).word;
+		uint32_t thread = (uint32_t)ferry_entry_blank(*slot).word;
 
 		ferry_entry_set(space, slot,
 				ferry_pte_make(FERRY_PTE_MAPPED, ferry_frame_plus(run.first, k),
-					       (uint32_t)thread));
+					       thread | shared));
 	}
 	ferry_entry_publish(space, node);
 	ferry_count(&space->books->counters.adopted_pages, run.pages);
@@ -163,7 +174,7 @@ static void take_zero_page(const struct block *block, uint32_t i)
 	if (err == 0)
 		ferry_entry_set(space, slot, zero);
 	else if (err == -ESTALE)
-		ferry_entry_adopt(space, slot, va, node_of(block, i));
+		ferry_entry_adopt(space, slot, va, node_of(block, i), 0);
 	else
 		clear_zero_page(space, slot, va, node_of(block, i));
 }

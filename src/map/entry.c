@@ -110,7 +110,7 @@ void ferry_entry_own(struct ferry_space *space, struct ferry_pte *slot, ferry_va
 
 	if (real != node) { /* the host made the copy elsewhere, and there it stays */
 		ferry_entry_forget(space, slot);
-		ferry_entry_adopt(space, slot, va, real);
+		ferry_entry_adopt(space, slot, va, real, 0);
 		ferry_count(&space->books->counters.cow_charged, 1);
 		return;
 	}
@@ -139,14 +139,14 @@ int ferry_entry_number(struct ferry_space *space, struct ferry_pte *slot)
 }
 
 void ferry_entry_adopt(struct ferry_space *space, struct ferry_pte *slot, ferry_va va,
-		       uint32_t node)
+		       uint32_t node, uint32_t shared)
 {
 	struct ferry_frame frame = {
 		.number = 0,
 		.node = (uint16_t)ferry_entry_locate(space, va, node),
 		.huge = 0,
 	};
-	uint32_t flags = (uint32_t)ferry_entry_blank(*slot).word | FERRY_PTE_NO_SLOT;
+	uint32_t flags = (uint32_t)ferry_entry_blank(*slot).word | FERRY_PTE_NO_SLOT | shared;
 
 	ferry_entry_set(space, slot, ferry_pte_make(FERRY_PTE_MAPPED, frame, flags));
 	if (ferry_entry_number(space, slot) != 0)

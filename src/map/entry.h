@@ -135,9 +135,10 @@ FERRY_MUST_CHECK int ferry_entry_number(struct ferry_space *space, struct ferry_
  */
 FERRY_MUST_CHECK int ferry_frames_enter(struct ferry_space *space, ferry_va va,
 					struct ferry_run run, uint32_t *done);
-/* The host has a page at va that the entry knows nothing of: charges it to node, or where it is. */
+/* The host has a page at va that the entry knows nothing of: charges it to node, or where it is;
+ * shared: FERRY_PTE_COW, and it is not charged; else 0. */
 void ferry_entry_adopt(struct ferry_space *space, struct ferry_pte *slot, ferry_va va,
-		       uint32_t node);
+		       uint32_t node, uint32_t shared);
 /* => the node that a page of the host's making at va belongs to, if policy says node. */
 static inline uint32_t ferry_entry_locate(struct ferry_space *space, ferry_va va, uint32_t node)
 {

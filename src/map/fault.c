@@ -355,7 +355,7 @@ static int let_host_copy(struct service *s)
 		return ended(s);
 	if (err == -EAGAIN)
 		return FERRY_FAULT_RETRY;
-	ferry_entry_adopt(space, s->slot, s->va, s->run.first.node);
+	ferry_entry_adopt(space, s->slot, s->va, s->run.first.node, 0);
 	return wake(s, s->va, 1);
 }
 

@@ -97,7 +97,7 @@ static void lose_place(struct ferry_space *space, ferry_va va, struct ferry_pte 
 	ferry_frames_put(space, run, FERRY_CONTENT_DIRTY, true);
 	ferry_count(&space->books->counters.healed, 1);
 	if (occupied)
-		ferry_entry_adopt(space, slot, va, run.first.node);
+		ferry_entry_adopt(space, slot, va, run.first.node, 0);
 	space->mmu->ops->wake(space->mmu, va, 1);
 }
 

@@ -574,7 +574,7 @@ static void vanish(struct ferry_mover *m, uint32_t k, bool occupied)
 	ferry_flight_tally(m->space, page->source.node, 1);
 	ferry_count(&m->space->books->counters.healed, 1);
 	if (occupied)
-		ferry_entry_adopt(m->space, slot, page->va, page->source.node);
+		ferry_entry_adopt(m->space, slot, page->va, page->source.node, 0);
 	page->gone = true;
 	m->space->mmu->ops->wake(m->space->mmu, page->va, 1);
 	release_gone(m, k);

@@ -91,6 +91,40 @@ static void what_is_there_is_charged(void **state)
 	rig_end(&rig);
 }
 
+/* Shared since a fork that nobody told us of: charged once they are the process's own. */
+static void what_is_shared_is_not_charged(void **state)
+{
+	struct ferry_soft_child child;
+
+	(void)state;
+	begin(&rig, 100);
+	rig_map_unseen(&rig, 0, 20);
+	for (uint32_t i = 0; i < 10; i++)
+		store(&rig, i, i + 1);
+	rig_fork(&rig, THREAD, &child);
+	for (uint32_t i = 0; i < 10; i += 3)
+		store(&rig, i, i + 1);
+	assert_int_equal(adopt(&rig, 0, 20, 2), 0);
+	for (uint32_t i = 0; i < 10; i++) {
+		assert_int_equal(rig_node(&rig, i), 2);
+		assert_int_equal(ferry_pte_has(entry(&rig, i), FERRY_PTE_COW), i % 3 != 0);
+	}
+	assert_int_equal(rig.space.pools[2].charged_pages, 4);
+	assert_int_equal(rig.space.cow_pages, 6);
+	for (uint32_t i = 0; i < 10; i++)
+		store(&rig, i, i + 2);
+	ferry_lock_acquire(&rig.space.lock);
+	assert_int_equal(ferry_space_reconcile(&rig.space, rig_va(&rig, 0), rig_va(&rig, 20), -1),
+			 0);
+	ferry_lock_release(&rig.space.lock);
+	assert_int_equal(rig.space.pools[2].charged_pages, 10);
+	assert_int_equal(rig.space.cow_pages, 0);
+	ferry_space_settle_leases(&rig.space);
+	assert_int_equal(rig_check(&rig, true), 0);
+	ferry_soft_child_destroy(&child);
+	rig_end(&rig);
+}
+
 static void files_cannot_be_adopted(void **state)
 {
 	(void)state;
@@ -456,6 +490,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_there_is_charged),
+		cmocka_unit_test(what_is_shared_is_not_charged),
 		cmocka_unit_test(files_cannot_be_adopted),
 		cmocka_unit_test(adoption_fills_nodes_in_order),
 		cmocka_unit_test(pages_are_booked_where_they_are),
