@@ -2,9 +2,12 @@
 /* books.c - laying out the books and judging those that somebody else laid out; see books.h. */
 #include <errno.h>
 
-#include "map/books.h"
+#include <string.h>
 
-enum { TOP_ENTRIES = 1 << 14 };
+#include "map/books.h"
+#include "map/region.h"
+
+enum { TOP_ENTRIES = 1 << 14, COPY_TRIES = 8 };
 
 struct layout {
 	uint64_t regions, node_counts, top, end;
@@ -36,6 +39,44 @@ void ferry_books_layout(struct ferry_books *books, uint32_t node_count, int32_t 
 	books->bump_page = (uint32_t)(layout.end >> FERRY_PAGE_SHIFT);
 	/* Last, so that a reader who sees it sees the rest. */
 	__atomic_store_n(&books->magic, FERRY_BOOKS_MAGIC, __ATOMIC_RELEASE);
+}
+
+static const void *part_of(const struct ferry_books *books, uint64_t offset)
+{
+	return (const char *)books + offset;
+}
+
+static uint64_t used_bytes(const struct ferry_books *books)
+{
+	return (uint64_t)__atomic_load_n(&books->bump_page, __ATOMIC_ACQUIRE) << FERRY_PAGE_SHIFT;
+}
+
+uint64_t ferry_books_copy_bytes(const struct ferry_books *books)
+{
+	return used_bytes(books);
+}
+
+int ferry_books_copy(struct ferry_books *copy, uint64_t room_bytes, const struct ferry_books *books)
+{
+	struct layout layout = layout_of(books->node_count);
+	int count;
+
+	ferry_books_layout(copy, books->node_count, books->pid);
+	for (int tries = 0; tries < COPY_TRIES; tries++) {
+		uint64_t used = used_bytes(books);
+
+		if (used > room_bytes)
+			return -EAGAIN;
+		count = ferry_region_read(books, ferry_books_regions(copy), FERRY_REGIONS_MAX);
+		if (count < 0)
+			return -EAGAIN;
+		copy->region_count = (uint32_t)count;
+		/* Tables first: what they name was there before. */
+		memcpy((char *)copy + layout.top, part_of(books, layout.top), used - layout.top);
+		if (used_bytes(books) == used)
+			return 0;
+	}
+	return -EAGAIN;
 }
 
 int ferry_books_validate(const struct ferry_books *books, size_t size_bytes)

@@ -177,6 +177,15 @@ struct ferry_books {
 
 /* Lays out zeroed memory of FERRY_BOOKS_SIZE_BYTES. */
 void ferry_books_layout(struct ferry_books *books, uint32_t node_count, int32_t pid);
+/* => bytes that a copy of the books takes just now. */
+uint64_t ferry_books_copy_bytes(const struct ferry_books *books);
+/*
+ * Copies what a child needs of its parent's books - regions and entries - into zeroed memory, while
+ * the parent's agent goes on; to be read only. => 0; -EAGAIN: they changed all the time, or more
+ * than room_bytes would be needed.
+ */
+FERRY_MUST_CHECK int ferry_books_copy(struct ferry_books *copy, uint64_t room_bytes,
+				      const struct ferry_books *books);
 /* => 0, -EINVAL: for books that somebody else wrote. */
 FERRY_MUST_CHECK int ferry_books_validate(const struct ferry_books *books, size_t size_bytes);
 

@@ -43,6 +43,7 @@ enum {
 	LEFT_MAIN_MS = 50,
 	WORDS = 3, /* that a sleeping agent listens to */
 	FORK_LOOK_NS = 10000000,
+	LEGACY_SPARE = 64 * 1024,
 	BORN = UINT32_MAX, /* an agent's id before it knows it itself */
 };
 
@@ -330,6 +331,20 @@ static int start_agent(struct ferry_agent_start *start)
 	return 0;
 }
 
+/* The parent's books go on; an agent that sleeps first needs them as they are now. Where they cannot
+ * be kept it does not sleep. */
+static void keep_legacy(struct ferry_agent_start *start)
+{
+	start->legacy_bytes = ferry_books_copy_bytes(start->parent) + LEGACY_SPARE;
+	start->legacy = ferry_zone_alloc(start->legacy_bytes);
+	if (start->legacy &&
+	    ferry_books_copy(start->legacy, start->legacy_bytes, start->parent) == 0)
+		return;
+	ferry_zone_free(start->legacy, start->legacy_bytes);
+	start->legacy = NULL;
+	start->advance_pages = 0;
+}
+
 int ferry_agent_launch(struct ferry_agent_start *start)
 {
 	int err;
@@ -340,6 +355,10 @@ int ferry_agent_launch(struct ferry_agent_start *start)
 	err = ferry_zone_create(ferry_agent_arena_bytes(start->machine));
 	if (err)
 		return err;
+	start->legacy = NULL;
+	if (start->parent && start->advance_pages)
+		keep_legacy(start);
+	ferry_door.inherits = start->legacy != NULL;
 	start->what = "clone";
 	err = start_agent(start);
 	if (err)

@@ -42,6 +42,8 @@ struct ferry_agent_start {
 	const struct ferry_books *parent; /* after fork: the parent's books */
 	const struct ferry_books *former; /* of an agent that was killed */
 	bool eager;               /* the agent must not sleep */
+	struct ferry_books *legacy; /* a copy of the parent's books, kept while the agent sleeps */
+	uint64_t legacy_bytes;
 	uint64_t advance_pages;   /* of advance_node: leased while the agent sleeps; 0: it does not */
 	uint32_t advance_node;
 	uint32_t ready;    /* (a) futex: 0 not yet, 1 ready, 2 failed */
@@ -73,7 +75,8 @@ struct ferry_agent {
 				  yet */
 	uint64_t forks_settled; /* the house's: forks after which no page is shared any more */
 	bool by_cpu;           /* (c) placement needs the CPU of the faulting thread */
-	int found_node;        /* the set-up's: where pages go that are there already, -1: any */
+	int found_node;        /* where pages go that were touched while it slept; -1: any, or it
+				  did not */
 };
 
 /*
@@ -90,6 +93,8 @@ uint64_t ferry_agent_arena_bytes(const struct ferry_machine *machine);
  * what is there. Run in the watch thread, in this order. */
 FERRY_MUST_CHECK int ferry_agent_begin(struct ferry_agent *agent, struct ferry_agent_start *start);
 FERRY_MUST_CHECK int ferry_agent_setup(struct ferry_agent *agent, struct ferry_agent_start *start);
+/* What was leased in advance goes back, as far as adoption did not need it. No lock held. */
+void ferry_agent_return_advance(struct ferry_agent *agent);
 /* handler.c */
 void ferry_handler_run(void *agent);
 /* Reads and serves what waits on the program's userfaultfd. => messages read. No lock held. */

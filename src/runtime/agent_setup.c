@@ -355,8 +355,7 @@ static int tell_keeper(struct ferry_agent *agent)
 	return 0;
 }
 
-/* What the advance was too much goes back at once: it was for what could not be known. */
-static void return_advance(struct ferry_agent *agent)
+void ferry_agent_return_advance(struct ferry_agent *agent)
 {
 	uint64_t pages;
 
@@ -367,6 +366,7 @@ static void return_advance(struct ferry_agent *agent)
 	ferry_lock_release(&agent->space.lock);
 	if (pages)
 		host_give_back(agent, (uint32_t)agent->found_node, pages);
+	agent->found_node = -1;
 }
 
 /* --- memory that is there already ----------------------------------------------------- */
@@ -421,8 +421,9 @@ static int arm_patiently(struct ferry_agent *agent, ferry_va start, ferry_va end
 	return err;
 }
 
-/* Arms what the parent's books call managed, as far as the child has it. */
-static int arm_inherited(struct ferry_agent *agent)
+/* Arms what the parent's books call managed, as far as the child has it; has_slept: and still has
+ * it (the host arms a range with a hole in it, too). */
+static int arm_inherited(struct ferry_agent *agent, bool has_slept)
 {
 	uint32_t patience = ARM_PATIENCE;
 	struct ferry_books *books = agent->books;
@@ -431,7 +432,7 @@ static int arm_inherited(struct ferry_agent *agent)
 	for (uint32_t i = 0; i < books->region_count;) {
 		ferry_va start = regions[i].start, end = regions[i].end;
 		struct ferry_mapping mapping;
-		int err = arm_patiently(agent, start, end, &patience);
+		int err = has_slept ? -EINVAL : arm_patiently(agent, start, end, &patience);
 
 		/* Part of it is not there (MADV_DONTFORK): piece by piece. */
 		for (ferry_va at = start; err && at < end;) {
@@ -492,17 +493,27 @@ static void flag_former_regions(struct ferry_agent *agent, const struct ferry_bo
 	}
 }
 
+/* What the child has changed in its sleep is found by comparing all of it. */
+static void find_changes(struct ferry_agent *agent)
+{
+	ferry_house_scan(agent);
+	ferry_lock_acquire(&agent->space.lock);
+	ferry_space_doubt(&agent->space, 0, UINT64_C(1) << FERRY_VA_BITS);
+	ferry_lock_release(&agent->space.lock);
+}
+
 static int take_over(struct ferry_agent *agent, struct ferry_agent_start *start)
 {
+	const struct ferry_books *parent = start->legacy ? start->legacy : start->parent;
 	int err = 0;
 
 	ferry_lock_acquire(&agent->space.lock);
-	if (start->parent) {
+	if (parent) {
 		__atomic_fetch_add(&agent->books->settling, 1, __ATOMIC_RELEASE);
 		agent->inherited = true;
-		err = ferry_space_inherit(&agent->space, start->parent);
+		err = ferry_space_inherit(&agent->space, parent);
 		if (!err)
-			err = arm_inherited(agent);
+			err = arm_inherited(agent, start->legacy != NULL);
 	}
 	if (!err && start->former)
 		err = flag_former_threads(agent, start->former);
@@ -513,12 +524,14 @@ static int take_over(struct ferry_agent *agent, struct ferry_agent_start *start)
 		err = flag_strings(agent);
 	ferry_lock_release(&agent->space.lock);
 	agent->scan_again = true; /* threads that were born meanwhile have kept memory back */
-	if (!err && !start->parent)
+	if (!err && !parent)
 		ferry_house_scan(agent);
+	else if (!err && start->legacy)
+		find_changes(agent);
+	ferry_zone_free(start->legacy, start->legacy_bytes);
+	start->legacy = NULL;
 	if (!err && start->former)
 		flag_former_regions(agent, start->former);
-	return_advance(agent);
-	agent->found_node = -1;
 	return err;
 }
 

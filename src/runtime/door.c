@@ -69,7 +69,7 @@ bool ferry_door_draw(uint64_t bytes)
 
 bool ferry_door_begin_fork(void)
 {
-	if (!ferry_door_is_asleep())
+	if (!ferry_door_is_asleep() || ferry_door.inherits)
 		return false;
 	/* An agent that wakes by itself says so first, and looks at this then. */
 	__atomic_store_n(&ferry_door.forking, 1, __ATOMIC_SEQ_CST);

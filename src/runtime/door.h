@@ -89,6 +89,7 @@ struct ferry_door {
 	uint32_t generation; /* agents that this process has had before */
 	uint32_t needed;    /* (a) futex: 1: the program waits for the agent to wake */
 	uint32_t forking;   /* (a) futex: 1: a fork goes by without the agent; it must not wake */
+	uint32_t inherits;  /* the agent that sleeps keeps the books of a parent: a fork needs it */
 	int64_t advance_pages; /* (a) what the program may still map while the agent sleeps */
 	uint32_t readers;   /* (a) threads of the program that look into the books */
 	int32_t agent_pid;  /* (a) */

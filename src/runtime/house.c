@@ -138,7 +138,7 @@ static void reconcile(struct ferry_agent *agent)
 
 	do {
 		ferry_lock_acquire(&agent->space.lock);
-		more = ferry_space_reconcile_slice(&agent->space, &cursor, -1);
+		more = ferry_space_reconcile_slice(&agent->space, &cursor, agent->found_node);
 		ferry_lock_release(&agent->space.lock);
 	} while (more > 0);
 }
@@ -212,6 +212,7 @@ void ferry_house_run(void *arg)
 			agent->inherited = false;
 			__atomic_fetch_sub(&agent->books->settling, 1, __ATOMIC_RELEASE);
 		}
+		ferry_agent_return_advance(agent);
 		look_for_memory(agent);
 		agent->uffd.mmu.ops->settle(&agent->uffd.mmu);
 		ferry_strays_look(agent);

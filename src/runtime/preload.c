@@ -503,7 +503,7 @@ void ferry_preload_join(bool is_child, const struct ferry_books *parent)
 {
 	int err;
 
-	begin(&(struct ferry_agent_start){.parent = parent, .eager = parent != NULL});
+	begin(&(struct ferry_agent_start){.parent = parent});
 	err = join(&agent_start);
 	if (err) {
 		ferry_door_reset();

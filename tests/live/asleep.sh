@@ -104,3 +104,8 @@ begin --nodes 2x64M -- "$programs/asleep" hold 2000
 is_in_state "$pid" alive || fail "2000 pages on a small node: '$(state_of "$pid")'"
 "$ferry" check "$pid" || fail "check"
 end
+
+# A child keeps the books of its parent as they were.
+for _ in 1 2 3 4 5; do
+	run --nodes 2x1G -- "$programs/asleep" legacy
+done

@@ -6,6 +6,8 @@
  *   asleep churn             maps, grows, frees and forks without a pause until it is told to stop,
  *                            through the moment in which the agent wakes; then every page that it
  *                            has is managed
+ *   asleep legacy            a child that sleeps: where its pages are it has from its parent, and what
+ *                            it does to them meanwhile is found
  */
 #define _GNU_SOURCE 1
 #include "live.h"
@@ -156,6 +158,87 @@ static void churn(void)
 	printf("rounds %llu\n", (unsigned long long)rounds);
 }
 
+enum { LEGACY_PAGES = 64, PART = LEGACY_PAGES / 4 };
+
+static void expect(const struct area *area, size_t first, size_t end, int status, const char *who)
+{
+	void *pages[LEGACY_PAGES];
+	int found[LEGACY_PAGES];
+
+	for (size_t page = 0; page < area->pages; page++)
+		pages[page] = page_of(area, page);
+	REQUIRE(ferry_move_pages(0, area->pages, pages, NULL, found, 0) == 0, "query: %s",
+		strerror(errno));
+	for (size_t page = first; page < end; page++)
+		REQUIRE(found[page] == status, "%s: page %zu: status %d, not %d", who, page,
+			found[page], status);
+}
+
+static void await_child(pid_t pid)
+{
+	int status;
+
+	REQUIRE(pid >= 0 && waitpid(pid, &status, 0) == pid && status == 0,
+		"the child ended with %x", (unsigned)status);
+}
+
+static void change_in_sleep(const struct area *area)
+{
+	struct area more;
+
+	for (size_t page = 0; page < PART; page++)
+		page_of(area, page)[0] = page;
+	REQUIRE(madvise(page_of(area, PART), PART * PAGE, MADV_DONTNEED) == 0, "madvise");
+	REQUIRE(munmap(page_of(area, 2 * PART), PART * PAGE) == 0, "munmap");
+	take(&more, MAPPED, LEGACY_PAGES);
+	take(&areas[1], ALLOCATED, LEGACY_PAGES);
+	expect(area, 0, PART, 1, "written");
+	expect(area, PART, 2 * PART, -ENOENT, "discarded");
+	expect(area, 2 * PART, 3 * PART, -EFAULT, "unmapped");
+	expect(area, 3 * PART, LEGACY_PAGES, 1, "as it was");
+	query(&more);
+	query(&areas[1]);
+	for (size_t page = 0; page < PART; page++) {
+		REQUIRE(page_of(area, page)[0] == page, "a write was lost");
+		REQUIRE(page_of(area, PART + page)[0] == 0, "a discarded page has come back");
+	}
+	check(&more);
+	check_all();
+}
+
+static void legacy(void)
+{
+	struct area area;
+	pid_t pid;
+
+	if (live_nodes() < 2)
+		return;
+	take(&area, MAPPED, LEGACY_PAGES);
+	REQUIRE(live_move_all(area.memory, LEGACY_PAGES, 1, 20) == 0, "not moved");
+	pid = fork();
+	if (pid == 0) {
+		change_in_sleep(&area);
+		_exit(0);
+	}
+	await_child(pid);
+	/* A child of a child that sleeps. */
+	pid = fork();
+	if (pid == 0) {
+		pid = fork();
+		if (pid == 0) {
+			expect(&area, 0, LEGACY_PAGES, 1, "grandchild");
+			check(&area);
+			_exit(0);
+		}
+		await_child(pid);
+		expect(&area, 0, LEGACY_PAGES, 1, "child");
+		_exit(0);
+	}
+	await_child(pid);
+	expect(&area, 0, LEGACY_PAGES, 1, "parent");
+	check(&area);
+}
+
 /* On the stack, in the heap, in a mapping of malloc's, in one of ours, in .bss. */
 static void hold(size_t pages)
 {
@@ -190,7 +273,9 @@ int main(int argc, char **argv)
 		hold(strtoul(argv[2], NULL, 0));
 	else if (argc == 2 && strcmp(argv[1], "churn") == 0)
 		churn();
+	else if (argc == 2 && strcmp(argv[1], "legacy") == 0)
+		legacy();
 	else
-		LIVE_FAIL("usage: asleep hold PAGES | asleep churn");
+		LIVE_FAIL("usage: asleep hold PAGES | asleep churn | asleep legacy");
 	return 0;
 }
