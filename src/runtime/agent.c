@@ -331,8 +331,8 @@ static int start_agent(struct ferry_agent_start *start)
 	return 0;
 }
 
-/* The parent's books go on; an agent that sleeps first needs them as they are now. Where they cannot
- * be kept it does not sleep. */
+/* The parent's books go on; an agent that sleeps first needs them as they are now. Where they
+ * cannot be kept it does not sleep. */
 static void keep_legacy(struct ferry_agent_start *start)
 {
 	start->legacy_bytes = ferry_books_copy_bytes(start->parent) + LEGACY_SPARE;

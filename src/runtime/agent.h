@@ -44,8 +44,7 @@ struct ferry_agent_start {
 	bool eager;               /* the agent must not sleep */
 	struct ferry_books *legacy; /* a copy of the parent's books, kept while the agent sleeps */
 	uint64_t legacy_bytes;
-	uint64_t advance_pages;   /* of advance_node: leased while the agent sleeps; 0: it does not */
-	uint32_t advance_node;
+	uint64_t advance_pages;   /* leased while the agent sleeps; 0: it does not */
 	uint32_t ready;    /* (a) futex: 0 not yet, 1 ready, 2 failed */
 	int error;         /* -errno when failed */
 	const char *what;  /* what failed */

@@ -167,7 +167,7 @@ static int map_books(int fd, const struct ferry_books **books)
 	return 0;
 }
 
-/* The agent may have been asleep: the keeper wakes it, and is asked again. => as the keeper says. */
+/* The agent may be asleep: the keeper wakes it, and is asked again. => as the keeper says. */
 static int ask_attach(struct ferry_client *client, const struct ferry_msg *msg,
 		      struct ferry_packet *packet)
 {

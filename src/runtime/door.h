@@ -127,7 +127,7 @@ void ferry_door_reset(void);
 bool ferry_door_begin_change(void);
 void ferry_door_end_change(bool begun);
 
-/* The slow part of ferry_door_is_open(): wakes an agent that sleeps, replaces one that was killed. */
+/* The slow part of ferry_door_is_open(): wakes an agent that sleeps, replaces a killed one. */
 bool ferry_door_make_open(void);
 /* => whether the agent sleeps, and is not about to wake. */
 static inline bool ferry_door_is_asleep(void)

@@ -46,7 +46,8 @@ advance=$(used_of 0)
 "$ferry" maps "$pid" >"$work/maps" || fail "maps: status $?"
 is_in_state "$pid" alive || fail "maps did not wake it: '$(state_of "$pid")'"
 [ "$(used_of 0)" -lt $((advance / 2)) ] || fail "leases: $advance asleep, $(used_of 0) awake"
-"$ferry" move "$pid" --range "$(cat "$work/ready")" --to 1 >"$work/move" || fail "move: $(cat "$work/move")"
+"$ferry" move "$pid" --range "$(cat "$work/ready")" --to 1 >"$work/move" ||
+	fail "move: $(cat "$work/move")"
 "$ferry" check "$pid" || fail "check"
 end
 

@@ -6,15 +6,15 @@
  *   asleep churn             maps, grows, frees and forks without a pause until it is told to stop,
  *                            through the moment in which the agent wakes; then every page that it
  *                            has is managed
- *   asleep legacy            a child that sleeps: where its pages are it has from its parent, and what
- *                            it does to them meanwhile is found
+ *   asleep legacy            a child that sleeps: it has from its parent where its pages are, and
+ *                            what it does to them meanwhile is found
  */
 #define _GNU_SOURCE 1
 #include "live.h"
 
 #include <sys/wait.h>
 
-enum { ROUNDS_LEAST = 300, AREAS = 48, AREA_PAGES_MAX = 96, STATIC_PAGES = 16, QUERY_MAX = AREA_PAGES_MAX };
+enum { ROUNDS_LEAST = 300, AREAS = 48, AREA_PAGES_MAX = 96, STATIC_PAGES = 16 };
 
 enum kind { NONE, MAPPED, ALLOCATED };
 
@@ -117,8 +117,8 @@ static void fork_once(void)
 /* Of each page of an area the node, which is never -ENOENT or -EFAULT: it was touched. */
 static void query(const struct area *area)
 {
-	void *pages[QUERY_MAX];
-	int status[QUERY_MAX];
+	void *pages[AREA_PAGES_MAX];
+	int status[AREA_PAGES_MAX];
 
 	for (size_t page = 0; page < area->pages; page++)
 		pages[page] = page_of(area, page);
