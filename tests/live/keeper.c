@@ -32,6 +32,8 @@
 #include "runtime/client.h"
 #include "runtime/proto.h"
 
+#define SMALL    "2x4M" /* too small for an agent to sleep */
+#define LARGE    "2x256M"
 #define HARMLESS "/lib/x86_64-linux-gnu/libc.so.6"
 
 enum { NODE_PAGES = 1024, PAGES = 64 }; /* --nodes 2x4M */
@@ -52,6 +54,7 @@ struct member {
 	const struct ferry_machine *machine;
 	int device;
 	uint32_t slot;
+	uint64_t advance; /* leased while its agent sleeps */
 };
 
 static void pair(int *ours, int *theirs)
@@ -63,12 +66,16 @@ static void pair(int *ours, int *theirs)
 	*theirs = ends[1];
 }
 
-/* Joins by the inherited socket, or by the control socket if that is asked for. */
-static void join_by(struct member *member, bool control)
+/* Joins by the inherited socket, or by the control socket if that is asked for; with an agent that
+ * may sleep, if there are pages that it may have touched. */
+static void join_with(struct member *member, bool control, uint64_t used)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	const char *join = getenv(FERRY_JOIN_ENV);
-	struct ferry_msg msg = { .version = FERRY_PROTO_VERSION, .kind = FERRY_MSG_JOIN };
+	struct ferry_msg msg = { .version = FERRY_PROTO_VERSION,
+				 .kind = FERRY_MSG_JOIN,
+				 .a = used,
+				 .b = UINT32_MAX };
 	struct ferry_packet packet;
 	int fds[2], socket_fd;
 	struct stat status;
@@ -102,7 +109,15 @@ static void join_by(struct member *member, bool control)
 	member->machine = memory;
 	member->device = packet.fd_count == 2 ? packet.fds[1] : -1;
 	member->slot = (uint32_t)packet.msg.a;
+	member->advance = packet.msg.b;
+	REQUIRE(packet.msg.node == 0);
 	close(packet.fds[0]);
+}
+
+static void join_by(struct member *member, bool control)
+{
+	join_with(member, control, 0);
+	REQUIRE(member->advance == 0);
 }
 
 static struct ferry_msg ask(const struct member *member, const struct ferry_msg *msg,
@@ -129,13 +144,19 @@ static struct ferry_books *make_books(int *fd)
 	return books;
 }
 
-/* Says AGENT for the calling process. */
-static int say_agent(const struct member *member, int books, int program_uffd, int arena_uffd)
+static struct ferry_msg ask_agent(const struct member *member, int books, int program_uffd,
+				  int arena_uffd)
 {
 	const struct ferry_msg msg = { .version = FERRY_PROTO_VERSION, .kind = FERRY_MSG_AGENT };
 	int fds[] = { books, program_uffd, arena_uffd };
 
-	return ask(member, &msg, fds, 3).status;
+	return ask(member, &msg, fds, 3);
+}
+
+/* Says AGENT for the calling process. */
+static int say_agent(const struct member *member, int books, int program_uffd, int arena_uffd)
+{
+	return ask_agent(member, books, program_uffd, arena_uffd).status;
 }
 
 static struct member become_member(void)
@@ -306,6 +327,114 @@ static int role_death(void)
 	kill(child, SIGKILL);
 	REQUIRE(lease(&member, 0, 64, false) == 64 || eventually(node_is_empty, &member));
 	waitpid(child, NULL, 0);
+	return 0;
+}
+
+/* --- roles: agents that sleep ------------------------------------------------------------- */
+
+static const struct ferry_process *process_of(const struct member *member)
+{
+	return &ferry_machine_processes(member->machine)[member->slot];
+}
+
+static bool is_being_woken(const struct member *member)
+{
+	return __atomic_load_n(&process_of(member)->wake, __ATOMIC_ACQUIRE) == 1;
+}
+
+static struct member fall_asleep(uint64_t used)
+{
+	struct member member;
+
+	join_with(&member, false, used);
+	REQUIRE(member.advance >= used + 512);
+	REQUIRE(process_of(&member)->state == FERRY_PROCESS_ASLEEP);
+	REQUIRE(process_of(&member)->wake == 0);
+	return member;
+}
+
+/* It has what it was given in advance, and nothing besides. */
+static void wake_up(const struct member *member)
+{
+	int books_fd, null = open("/dev/null", O_RDONLY);
+	struct ferry_books *books = make_books(&books_fd);
+	struct ferry_msg answer = ask_agent(member, books_fd, null, null);
+
+	REQUIRE(answer.status == 0 && answer.a == member->advance && answer.node == 0);
+	REQUIRE(process_of(member)->state == FERRY_PROCESS_ALIVE);
+	munmap(books, FERRY_BOOKS_SIZE_BYTES);
+	close(books_fd);
+}
+
+static void *look_at_sleeper(void *argument)
+{
+	struct ferry_client client;
+
+	(void)argument;
+	REQUIRE(ferry_client_open(&client, getpid(), FERRY_CLIENT_LOOK) == 0);
+	ferry_client_close(&client);
+	return NULL;
+}
+
+static int role_asleep(void)
+{
+	struct member member = fall_asleep(100), next;
+	pthread_t thread;
+
+	REQUIRE(node_of(&member, 0)->leased_pages == member.advance);
+	REQUIRE(pthread_create(&thread, NULL, look_at_sleeper, NULL) == 0);
+	REQUIRE(eventually(is_being_woken, &member));
+	wake_up(&member);
+	pthread_join(thread, NULL);
+	give_back(&member, 0, member.advance, false);
+	/* As after an exec, without anybody having woken: the former one's advance is over. */
+	next = fall_asleep(100);
+	member = fall_asleep(200);
+	REQUIRE(process_of(&next)->state == FERRY_PROCESS_FREE);
+	REQUIRE(node_of(&member, 0)->leased_pages == member.advance);
+	/* More than a node has to spare. */
+	join_with(&next, false, 16384);
+	REQUIRE(next.advance == 0);
+	return 0;
+}
+
+/* What a sleeper has too much of comes back when others need it. */
+static int role_asleep_recall(void)
+{
+	struct member member = fall_asleep(100);
+	struct ferry_packet packet;
+	int status;
+	pid_t child = fork();
+
+	REQUIRE(child >= 0);
+	if (child == 0) {
+		struct member other = become_member();
+
+		REQUIRE(lease_all(&other, 0) == node_of(&other, 0)->capacity_pages - 10);
+		_exit(0);
+	}
+	REQUIRE(eventually(is_being_woken, &member));
+	wake_up(&member);
+	REQUIRE(ferry_proto_receive(member.down, &packet, 3000) == 0);
+	REQUIRE(packet.msg.kind == FERRY_MSG_RECALL && packet.msg.node == 0);
+	REQUIRE(packet.msg.a == member.advance);
+	give_back(&member, 0, member.advance - 10, true);
+	REQUIRE(waitpid(child, &status, 0) == child && status == 0);
+	return 0;
+}
+
+static int role_asleep_failed(void)
+{
+	struct member member = fall_asleep(100);
+	struct ferry_msg msg = { .version = FERRY_PROTO_VERSION,
+				 .kind = FERRY_MSG_FAILED,
+				 .status = -EMFILE };
+	struct ferry_packet packet;
+
+	snprintf(msg.text, sizeof(msg.text), "books");
+	REQUIRE(ferry_proto_send(member.up, &msg, NULL, 0) == 0);
+	REQUIRE(ferry_proto_receive(member.up, &packet, 2000) == -EPIPE);
+	REQUIRE(node_is_empty(&member));
 	return 0;
 }
 
@@ -700,22 +829,27 @@ static const struct role {
 	int (*play)(void);
 	int status;
 	const char *says; /* in one line on stderr; NULL: nothing */
+	const char *nodes;
 } roles[] = {
-	{ "capacity", role_capacity, 0, NULL },
-	{ "recall", role_recall, 0, NULL },
-	{ "death", role_death, 0, NULL },
-	{ "join-by-path", role_join_by_path, 0, NULL },
+	{ "capacity", role_capacity, 0, NULL, SMALL },
+	{ "recall", role_recall, 0, NULL, SMALL },
+	{ "death", role_death, 0, NULL, SMALL },
+	{ "asleep", role_asleep, 0, NULL, LARGE },
+	{ "asleep-recall", role_asleep_recall, 0, NULL, LARGE },
+	{ "asleep-failed", role_asleep_failed, 0, "runs unmanaged: books: Too many open files",
+	  LARGE },
+	{ "join-by-path", role_join_by_path, 0, NULL, SMALL },
 	{ "out-of-memory", role_out_of_memory, 128 + SIGKILL,
-	  "(keeper) needs a page; node 0: 4 MiB, 0 B used; node 1: 4 MiB, 400 KiB used\n" },
-	{ "nonsense", role_nonsense, 0, NULL },
-	{ "attach", role_attach, 0, NULL },
-	{ "rights", role_rights, 0, NULL },
-	{ "rescue", role_rescue, 0, "was killed: 62 pages brought home" },
-	{ "leave", role_leave, 0, NULL },
-	{ "orphaned", role_orphaned, 125, "the keeper of this machine was killed" },
+	  "(keeper) needs a page; node 0: 4 MiB, 0 B used; node 1: 4 MiB, 400 KiB used\n", SMALL },
+	{ "nonsense", role_nonsense, 0, NULL, SMALL },
+	{ "attach", role_attach, 0, NULL, SMALL },
+	{ "rights", role_rights, 0, NULL, SMALL },
+	{ "rescue", role_rescue, 0, "was killed: 62 pages brought home", SMALL },
+	{ "leave", role_leave, 0, NULL, SMALL },
+	{ "orphaned", role_orphaned, 125, "the keeper of this machine was killed", SMALL },
 };
 
-static void run_inside(const char *role)
+static void run_inside(const char *role, const char *nodes)
 {
 	char command[PATH_MAX], self[PATH_MAX - 32];
 	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
@@ -725,13 +859,13 @@ static void run_inside(const char *role)
 	snprintf(command, sizeof(command), "%.*s../../pageferry",
 		 (int)(strrchr(self, '/') + 1 - self), self);
 	setenv("PAGEFERRY_PRELOAD", HARMLESS, 1);
-	execl(command, command, "run", "--nodes", "2x4M", "--", self, role, (char *)NULL);
+	execl(command, command, "run", "--nodes", nodes, "--", self, role, (char *)NULL);
 	perror(command);
 	_exit(99);
 }
 
 /* Runs one role; what it says on stderr is in text. => its exit status. */
-static int run_role(const char *role, char *text, size_t size)
+static int run_role(const struct role *role, char *text, size_t size)
 {
 	int ends[2], status = 0;
 	size_t used = 0;
@@ -745,7 +879,7 @@ static int run_role(const char *role, char *text, size_t size)
 		dup2(ends[1], 2);
 		close(ends[0]);
 		close(ends[1]);
-		run_inside(role);
+		run_inside(role->name, role->nodes);
 	}
 	close(ends[1]);
 	while (used + 1 < size && (length = read(ends[0], text + used, size - used - 1)) > 0)
@@ -761,7 +895,7 @@ static void plays(void **state)
 {
 	const struct role *role = *state;
 	char text[4096];
-	int status = run_role(role->name, text, sizeof(text));
+	int status = run_role(role, text, sizeof(text));
 	const char *end = strchr(text, '\n');
 
 	if (status != role->status || (role->says == NULL && text[0] != '\0'))
