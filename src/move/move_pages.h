@@ -57,7 +57,7 @@ struct ferry_range_call {
 	bool move_all;
 	bool seed;
 	uint64_t stall_budget_ns;
-	bool (*between)(void *context, size_t done_pages); /* as in ferry_migrate_options */
+	bool (*between)(void *context, size_t done_pages); /* as in ferry_page_list */
 	void *context;
 };
 
