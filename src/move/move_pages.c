@@ -74,15 +74,11 @@ static void sort_items(struct list *list)
 
 static int check_nodes(const struct ferry_space *space, const struct ferry_move_call *call)
 {
-	const struct ferry_machine *machine = space->machine;
-	const struct ferry_node *nodes = ferry_machine_nodes(machine);
+	int err = 0;
 
-	for (size_t i = 0; i < call->count; i++) {
-		if (call->nodes[i] < 0 || (uint32_t)call->nodes[i] >= machine->node_count ||
-		    nodes[call->nodes[i]].capacity_pages == 0)
-			return -ENODEV;
-	}
-	return 0;
+	for (size_t i = 0; i < call->count && err == 0; i++)
+		err = ferry_space_check_target(space, call->nodes[i]);
+	return err;
 }
 
 static void list_divide(struct list *list, void *memory)
@@ -266,8 +262,9 @@ int64_t ferry_move_pages_in(struct ferry_space *space, const struct ferry_move_c
 	ferry_count(&space->books->counters.move_calls, 1);
 	if (call->count == 0)
 		return call->seed ? -ENOENT : 0;
-	if (check_nodes(space, call) != 0)
-		return -ENODEV;
+	result = check_nodes(space, call);
+	if (result != 0)
+		return result;
 	if (call->count > FEW)
 		memory = call->count > INT32_MAX ? NULL : ferry_os->alloc(call->count * each);
 	if (memory == NULL)
@@ -444,9 +441,9 @@ int ferry_move_range_in(struct ferry_space *space, const struct ferry_range_call
 	int err = 0;
 
 	memset(result, 0, sizeof(*result));
-	if (call->target < 0 || (uint32_t)call->target >= space->machine->node_count ||
-	    ferry_machine_nodes(space->machine)[call->target].capacity_pages == 0)
-		return -ENODEV;
+	err = ferry_space_check_target(space, call->target);
+	if (err != 0)
+		return err;
 	s.pages = ferry_os->alloc(bytes);
 	if (s.pages == NULL)
 		return -ENOMEM;

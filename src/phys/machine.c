@@ -50,6 +50,8 @@ void ferry_machine_layout(struct ferry_machine *machine, uint32_t node_count)
 	machine->stall_budget_ns = 1000000;
 	machine->policy.mode = FERRY_POLICY_LOCAL;
 	ferry_nodeset_fill(&machine->policy.nodes, node_count);
+	ferry_nodeset_fill(&machine->mems, node_count);
+	machine->max_count = FERRY_COUNT_MAX;
 	machine->nodes_offset = layout.nodes;
 	machine->distances_offset = layout.distances;
 	machine->cpu_nodes_offset = layout.cpu_nodes;
