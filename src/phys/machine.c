@@ -2,7 +2,7 @@
 /*
  * machine.c - see machine.h.
  *
- * Layout: header | nodes[] | distances[] | cpu_nodes[] | processes[], each part on a cache line.
+ * Layout: header | nodes[] | distances[] | cpu_nodes[] | processes[] | mems[], each part on a cache line.
  */
 #include <errno.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 #include "phys/machine.h"
 
 struct layout {
-	uint64_t nodes, distances, cpu_nodes, processes, end;
+	uint64_t nodes, distances, cpu_nodes, processes, mems, end;
 };
 
 static uint64_t aligned(uint64_t offset)
@@ -27,8 +27,10 @@ static struct layout layout_of(uint32_t node_count)
 	layout.distances = aligned(layout.nodes + n * sizeof(struct ferry_node));
 	layout.cpu_nodes = aligned(layout.distances + n * n);
 	layout.processes = aligned(layout.cpu_nodes + FERRY_CPUS_MAX * sizeof(int16_t));
-	layout.end = ferry_page_up(layout.processes +
-				   FERRY_PROCESSES_MAX * sizeof(struct ferry_process));
+	layout.mems = aligned(layout.processes +
+			      FERRY_PROCESSES_MAX * sizeof(struct ferry_process));
+	layout.end =
+		ferry_page_up(layout.mems + FERRY_PROCESSES_MAX * sizeof(struct ferry_nodeset));
 	return layout;
 }
 
@@ -56,6 +58,7 @@ void ferry_machine_layout(struct ferry_machine *machine, uint32_t node_count)
 	machine->distances_offset = layout.distances;
 	machine->cpu_nodes_offset = layout.cpu_nodes;
 	machine->processes_offset = layout.processes;
+	machine->mems_offset = layout.mems;
 	for (uint32_t i = 0; i < node_count; i++)
 		ferry_machine_nodes(machine)[i].real_node = -1;
 	distances = ferry_machine_distances(machine);
@@ -80,7 +83,7 @@ int ferry_machine_validate(const struct ferry_machine *machine, size_t size_byte
 	    machine->nodes_offset != layout.nodes ||
 	    machine->distances_offset != layout.distances ||
 	    machine->cpu_nodes_offset != layout.cpu_nodes ||
-	    machine->processes_offset != layout.processes)
+	    machine->processes_offset != layout.processes || machine->mems_offset != layout.mems)
 		return -EINVAL;
 	return 0;
 }

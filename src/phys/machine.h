@@ -72,7 +72,6 @@ struct ferry_process {
 	int32_t agent_pid;      /* (a) 0: none yet */
 	uint32_t joins;         /* (a) counts re-use of this slot */
 	uint64_t start_time_ns; /* (a) CLOCK_MONOTONIC at join */
-	struct ferry_nodeset mems; /* (a) nodes that it may use, as cpuset(7)'s mems */
 };
 
 struct ferry_machine {
@@ -96,6 +95,8 @@ struct ferry_machine {
 	uint64_t distances_offset;  /* (c) uint8_t[node_count * node_count], 10 = local */
 	uint64_t cpu_nodes_offset;  /* (c) int16_t[FERRY_CPUS_MAX]: node of each CPU */
 	uint64_t processes_offset;  /* (c) struct ferry_process[FERRY_PROCESSES_MAX] */
+	uint64_t mems_offset;       /* (c) struct ferry_nodeset[FERRY_PROCESSES_MAX]: nodes that
+				       each process may use, as cpuset(7)'s mems; each (a) */
 };
 
 static inline struct ferry_node *ferry_machine_nodes(const struct ferry_machine *machine)
@@ -116,6 +117,13 @@ static inline int16_t *ferry_machine_cpu_nodes(const struct ferry_machine *machi
 static inline struct ferry_process *ferry_machine_processes(const struct ferry_machine *machine)
 {
 	return (struct ferry_process *)((uintptr_t)machine + machine->processes_offset);
+}
+
+/* Apart from the table, so that a search there stays short. */
+static inline struct ferry_nodeset *ferry_machine_mems(const struct ferry_machine *machine,
+						       uint32_t process)
+{
+	return (struct ferry_nodeset *)((uintptr_t)machine + machine->mems_offset) + process;
 }
 
 /* A member of a set that the keeper may be changing. */

@@ -312,6 +312,7 @@ static int make_space(struct ferry_agent *agent)
 		.give_back = host_give_back,
 		.read_events = host_read_events,
 		.mapping_at = host_mapping_at,
+		.allowed = ferry_machine_mems(agent->machine, ferry_door.process),
 	};
 	uint32_t n = agent->machine->node_count;
 	uint64_t *slots = ferry_zone_alloc(n * sizeof(slots[0]));

@@ -215,6 +215,46 @@ void ferry_client_close(struct ferry_client *client)
 	ferry_client_disconnect(&client->keeper);
 }
 
+/* --- the keeper's own ---------------------------------------------------------------------- */
+
+int ferry_client_set_mems(struct ferry_client *client, const struct ferry_nodeset *nodes)
+{
+	const struct ferry_msg msg = {
+		.version = FERRY_PROTO_VERSION,
+		.kind = FERRY_MSG_MEMS,
+		.a = (uint64_t)client->pid,
+		.b = (uint64_t)syscall(SYS_gettid),
+		.nodes = *nodes,
+	};
+	struct ferry_packet packet;
+	int error = ask_keeper(client->keeper.control, &msg, &packet);
+
+	if (error != 0)
+		return error;
+	close_fds(&packet);
+	return packet.msg.status;
+}
+
+int ferry_client_set_online(struct ferry_client_machine *machine, uint32_t node, bool online,
+			    char *why)
+{
+	const struct ferry_msg msg = {
+		.version = FERRY_PROTO_VERSION,
+		.kind = FERRY_MSG_NODE,
+		.node = (int32_t)node,
+		.a = online ? 1 : 0,
+	};
+	struct ferry_packet packet;
+	int error = ask_keeper(machine->control, &msg, &packet);
+
+	if (error != 0)
+		return error;
+	close_fds(&packet);
+	packet.msg.text[sizeof(packet.msg.text) - 1] = '\0';
+	memcpy(why, packet.msg.text, sizeof(packet.msg.text));
+	return packet.msg.status;
+}
+
 /* --- requests ---------------------------------------------------------------------------- */
 
 /* => true: cancel. */

@@ -160,8 +160,7 @@ static int take_options(const struct ferry_move_options *from, struct ferry_move
 static int make_message(const struct ferry_machine *machine, int node,
 			const struct ferry_move_options *options, struct ferry_msg *msg)
 {
-	if (node < 0 || (uint32_t)node >= machine->node_count ||
-	    ferry_machine_nodes(machine)[node].capacity_pages == 0)
+	if (!ferry_machine_has_memory(machine, node))
 		return -ENODEV;
 	msg->version = FERRY_PROTO_VERSION;
 	msg->kind = FERRY_MSG_MOVE_RANGE;

@@ -31,7 +31,6 @@ enum {
 	FLAGS_CONTRACT = FERRY_CONTRACT_LINUX | FERRY_CONTRACT_SEED,
 };
 
-#define COUNT_MAX ((UINT64_C(1) << 31) - 1)
 #define SETTLE_NS UINT64_C(200000)
 
 /* --- buffers -------------------------------------------------------------------------- */
@@ -326,7 +325,7 @@ static int64_t call_own(const struct call *c)
 		return err;
 	if (!ferry_door_is_open())
 		return -ESRCH;
-	if (c->count > COUNT_MAX)
+	if (c->count > ferry_door.machine->max_count)
 		return -E2BIG;
 	if (c->count == 0)
 		return c->nodes && is_seed(c->flags) ? -ENOENT : 0;

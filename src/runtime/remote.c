@@ -14,8 +14,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define COUNT_MAX ((UINT64_C(1) << 31) - 1)
-
 enum { QUERY_CHUNK = 4096 };
 
 /* pages, nodes, status, reasons: as FERRY_MSG_MOVE_PAGES wants them. */
@@ -130,7 +128,7 @@ int64_t ferry_remote_move_pages(struct ferry_client *client, const struct ferry_
 	struct arrays arrays;
 	int64_t result;
 
-	if (call->count > COUNT_MAX)
+	if (call->count > client->keeper.machine->max_count)
 		return -E2BIG;
 	if (call->count == 0)
 		return call->nodes != NULL && is_seed(client, call->flags) ? -ENOENT : 0;
