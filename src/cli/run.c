@@ -154,7 +154,8 @@ static int take_max_count(struct asked *asked, const char *text)
 	uint64_t *count = &asked->spec.max_count;
 
 	if (ferry_spec_number(text, FERRY_COUNT_MAX, count) != 0 || *count == 0)
-		return ferry_cli_usage("run", "--max-count '%s': write a number from 1 to 2147483647",
+		return ferry_cli_usage("run",
+				       "--max-count '%s': write a number from 1 to 2147483647",
 				       text);
 	return 0;
 }

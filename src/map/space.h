@@ -73,10 +73,13 @@ struct ferry_space_host {
 	/* Reads and handles events that wait, taking the space lock itself. */
 	void (*read_events)(void *context);
 	/* The host's mapping at va: its bounds, and whether it is private anonymous memory.
-	 * => 0, -ENOENT (the bounds may then be set to those of the gap). May be called with the
-	 * lock. */
+	 * => 0, -ENOENT (the bounds may then be set to those of the gap), -EFAULT (a mapping of the
+	 * host's own, such as the vdso). May be called with the lock. */
 	int (*mapping_at)(void *context, ferry_va va, ferry_va *start, ferry_va *end,
 			  bool *anonymous);
+	/* What the host says of a page that is not managed: a node of the host's, -ENOENT (none
+	 * there), -EFAULT; -ENOSYS (it does not say). May be called with the lock. */
+	int (*page_at)(void *context, ferry_va va);
 };
 
 /* Ascending first touches, page after page. Several go on at a time: threads, arrays. */

@@ -77,13 +77,13 @@ uint8_t ferry_mover_look(struct ferry_mover *m, ferry_va va)
 
 /* --- verdicts ----------------------------------------------------------------------------- */
 
-/* An address in no region: is anything mapped there? */
+/* An address in no region: is anything mapped there, and is there a page? */
 static void answer_unmanaged(struct ferry_mover *m, size_t index)
 {
 	const struct ferry_space_host *host = &m->space->host;
 	ferry_va va = m->entries[index].va;
 	bool anonymous;
-	int err = -ENOENT;
+	int err = -ENOENT, status = 0;
 
 	if (va < m->hole_start || va >= m->hole_end) {
 		m->hole_start = m->hole_end = 0;
@@ -92,10 +92,16 @@ static void answer_unmanaged(struct ferry_mover *m, size_t index)
 					       &anonymous);
 		m->hole_reason = err == 0 ? FERRY_REASON_UNMANAGED : FERRY_REASON_UNMAPPED;
 	}
-	if (m->hole_reason == FERRY_REASON_UNMANAGED)
-		ferry_mover_settle(m, index, -EBUSY, FERRY_REASON_UNMANAGED);
-	else
+	if (m->hole_reason == FERRY_REASON_UNMAPPED)
+		status = -EFAULT;
+	else if (host->page_at != NULL)
+		status = host->page_at(host->context, va);
+	if (status == -EFAULT)
 		ferry_mover_settle(m, index, -EFAULT, FERRY_REASON_UNMAPPED);
+	else if (status == -ENOENT)
+		ferry_mover_settle(m, index, -ENOENT, FERRY_REASON_ABSENT);
+	else
+		ferry_mover_settle(m, index, -EBUSY, FERRY_REASON_UNMANAGED);
 }
 
 /* Looks for a page where none is known but one may be. => its entry, or NULL. */

@@ -81,7 +81,8 @@ struct ferry_frame *ferry_new_page(struct ferry_page *page, void *private, int *
 
 	(void)result; /* as the list has it */
 	/* It may have gone offline since the call was checked. */
-	if (new_pages->ahead.pages == 0 && !ferry_machine_has_memory(new_pages->space->machine, node))
+	if (new_pages->ahead.pages == 0 &&
+	    !ferry_machine_has_memory(new_pages->space->machine, page->target))
 		return NULL;
 	/* What was taken ahead is for the very pages that are asked for next. */
 	FERRY_DASSERT(new_pages->ahead.pages == 0 || new_pages->ahead.first.node == node);

@@ -2,7 +2,8 @@
 /*
  * machine.c - see machine.h.
  *
- * Layout: header | nodes[] | distances[] | cpu_nodes[] | processes[] | mems[], each part on a cache line.
+ * Layout: header | nodes[] | distances[] | cpu_nodes[] | processes[] | mems[], each part on a cache
+ * line.
  */
 #include <errno.h>
 #include <string.h>

@@ -19,7 +19,8 @@ said() {
 }
 
 find_machine() {
-	machine=$("$ferry" ps --json | json "[machine['name'] for machine in documents[0]['machines']
+	machine=$("$ferry" ps --json | json "[
+		machine['name'] for machine in documents[0]['machines']
 		for process in machine['processes'] if process['pid'] == $pid][0]")
 }
 
@@ -70,8 +71,8 @@ said "node 1 is offline"
 node 0 offline 2
 node 1 offline 0
 said "no other node"
-"$ferry" node online 1 --machine "$machine" --json | json 'find("state") == ["online"]' >/dev/null ||
-	fail "node --json"
+"$ferry" node online 1 --machine "$machine" --json >"$work/stdout" || fail "node --json"
+json 'find("state") == ["online"]' <"$work/stdout" >/dev/null || fail "$(cat "$work/stdout")"
 expect_on 1 state online
 node 1 offline 0
 said "pages of process $pid"
@@ -103,12 +104,13 @@ move_on() {
 	local status
 	while [ ! -e "$work/mover.stop" ]; do
 		for target in 1 0; do
-			"$ferry" move "$pid" --range "$range" --to "$target" >/dev/null 2>"$work/move.err"
+			"$ferry" move "$pid" --range "$range" --to "$target" \
+				>/dev/null 2>"$work/move.err"
 			status=$?
 			# All, some (it went offline in between), or none.
 			case $status in
 			0 | 1 | 3) ;;
-			*) echo "move: status $status: $(cat "$work/move.err")" >>"$work/mover.bad" ;;
+			*) echo "status $status: $(cat "$work/move.err")" >>"$work/mover.bad" ;;
 			esac
 		done
 	done
