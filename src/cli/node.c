@@ -124,8 +124,8 @@ int ferry_cli_node(int argc, char **argv)
 		else
 			return ferry_cli_bad_option("node", option, argv);
 	}
-	if (optind + 2 != argc || (strcmp(argv[optind], "offline") != 0 &&
-				   strcmp(argv[optind], "online") != 0))
+	if (optind + 2 != argc ||
+	    (strcmp(argv[optind], "offline") != 0 && strcmp(argv[optind], "online") != 0))
 		return ferry_cli_usage("node", "write offline NODE or online NODE");
 	asked.online = strcmp(argv[optind], "online") == 0;
 	if (ferry_spec_number(argv[optind + 1], UINT32_MAX, &node) != 0)

@@ -126,7 +126,7 @@ static int32_t parent_of(int32_t pid)
 
 /* The set of the process of that pid: of its newest image but the one in slot `not`. NULL: the
  * machine does not know it. */
-static const struct ferry_nodeset *find_set(struct ferry_keeper *keeper, int32_t pid, uint32_t not)
+static const struct ferry_nodeset *find_set(struct ferry_keeper *keeper, int32_t pid, uint32_t not )
 {
 	const struct ferry_process *entries = ferry_machine_processes(keeper->machine);
 	const struct ferry_keeper_process *newest = NULL;
@@ -137,8 +137,8 @@ static const struct ferry_nodeset *find_set(struct ferry_keeper *keeper, int32_t
 
 		if (process == NULL || slot == not || process->pid != pid || process->program_gone)
 			continue;
-		if (newest == NULL || entries[slot].start_time_ns >
-					      entries[newest->slot].start_time_ns)
+		if (newest == NULL ||
+		    entries[slot].start_time_ns > entries[newest->slot].start_time_ns)
 			newest = process;
 	}
 	if (newest != NULL)

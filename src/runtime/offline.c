@@ -64,8 +64,8 @@ static void give_up(struct ferry_keeper *keeper, const char *why)
 		answer(keeper, offline->client, -EBUSY, "%s%llu pages of %u processes are on it",
 		       why, (unsigned long long)pages, holders);
 	else
-		answer(keeper, offline->client, -EBUSY, "%s%llu pages of process %d are on it",
-		       why, (unsigned long long)pages, pid);
+		answer(keeper, offline->client, -EBUSY, "%s%llu pages of process %d are on it", why,
+		       (unsigned long long)pages, pid);
 }
 
 void ferry_offline_leases_changed(struct ferry_keeper *keeper, uint32_t node)
@@ -102,8 +102,7 @@ static bool can_spare(struct ferry_keeper *keeper, uint32_t client, uint32_t nod
 	else if (pid == 0)
 		answer(keeper, client, -EBUSY, "%s", "programs have no other node with memory");
 	else if (pid > 0)
-		answer(keeper, client, -EBUSY, "process %d may use no other node with memory",
-		       pid);
+		answer(keeper, client, -EBUSY, "process %d may use no other node with memory", pid);
 	else
 		return true;
 	return false;

@@ -17,11 +17,11 @@ enum { COUNT = 64, MAX_COUNT = 100, MEMORYLESS_NODE = 3, NO_NODE = 9, UNWRITTEN 
 static void *pages[COUNT];
 static int targets[COUNT], status[COUNT];
 
-#define EXPECT(got, want)                                                                  \
-	do {                                                                               \
-		long got_ = (long)(got), want_ = (long)(want);                             \
+#define EXPECT(got, want)                                                                   \
+	do {                                                                                \
+		long got_ = (long)(got), want_ = (long)(want);                              \
 		REQUIRE(got_ == want_, "line %d: %s is %ld, not %ld", __LINE__, #got, got_, \
-			want_);                                                            \
+			want_);                                                             \
 	} while (0)
 
 static char *make_area(void)
@@ -113,8 +113,7 @@ static void set_mems(const char *nodes)
 {
 	char command[512];
 
-	(void)snprintf(command, sizeof(command), "%s mems %d %s", getenv("FERRY"), getpid(),
-		       nodes);
+	(void)snprintf(command, sizeof(command), "%s mems %d %s", getenv("FERRY"), getpid(), nodes);
 	EXPECT(system(command), 0);
 }
 
