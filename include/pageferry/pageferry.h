@@ -44,9 +44,10 @@ const char *ferry_version(void);
  * flags:  FERRY_MOVE (0 means the same) or FERRY_MOVE_ALL, and a contract.
  *
  * Returns the number of pages that should have moved and did not (0: all did), or -errno; then
- * nothing was moved: -EINVAL flags; -EPERM no right, or FERRY_MOVE_ALL without CAP_SYS_NICE;
- * -ESRCH no such process, or it is not managed by pageferry; -ENODEV a node does not exist or has
- * no memory; -E2BIG count above 2^31-1; -EFAULT an array is not accessible; -ENOMEM no memory for
+ * nothing was moved: -EINVAL flags, or a process without memory (a zombie); -EPERM no right, or FERRY_MOVE_ALL without CAP_SYS_NICE;
+ * -ESRCH no such process, or it is not managed by pageferry; -ENODEV a node does not exist, has no
+ * memory or is offline; -EACCES the process may not use a node; -E2BIG count above 2^31-1, or above
+ * the machine's limit; -EFAULT an array is not accessible; -ENOMEM no memory for
  * the call, or (contract linux, statuses valid) a target was full; -ENOENT (contract seed only,
  * statuses valid) no page needed moving.
  *
@@ -91,7 +92,7 @@ struct ferry_move_report {
 /*
  * ferry_move_range - move the resident pages of [start, start + len_bytes) to one node.
  * report may be NULL. Returns 0 if all are on the node now, 1 if some are not, or -errno:
- * -EINVAL (empty range, options, node list), -ENODEV, -ESRCH, -EPERM, -ENOMEM.
+ * -EINVAL (empty range, options, node list), -ENODEV, -EACCES, -ESRCH, -EPERM, -ENOMEM.
  */
 int ferry_move_range(pid_t pid, const void *start, size_t len_bytes, int node,
 		     const struct ferry_move_options *options, struct ferry_move_report *report);

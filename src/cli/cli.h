@@ -47,5 +47,7 @@ int ferry_cli_check(int argc, char **argv);
 int ferry_cli_dump(int argc, char **argv);
 int ferry_cli_doctor(int argc, char **argv);
 int ferry_cli_home(int argc, char **argv);
+int ferry_cli_mems(int argc, char **argv);
+int ferry_cli_node(int argc, char **argv);
 
 #endif

@@ -24,6 +24,8 @@ const struct ferry_cli_command ferry_cli_commands[] = {
 	  "  --thp WHEN           2 MiB pages: madvise (default), always, never\n"
 	  "  --max-pause TIME     longest time that a page is away, such as 500us (default 1ms)\n"
 	  "  --contract WHICH     answer move_pages as seed or as linux, whoever asks\n"
+	  "  --mems NODES         the nodes that programs may use, such as 0-1 (default all)\n"
+	  "  --max-count N        most entries of a move_pages() call (default 2147483647)\n"
 	  "  --strict             refuse programs that cannot be managed (static, setuid, 32-bit)\n"
 	  "  --copy-path[=in|both]\n"
 	  "                       bring pages in, or in and out, by copying (for tests)\n"
@@ -53,6 +55,18 @@ const struct ferry_cli_command ferry_cli_commands[] = {
 	  "\n"
 	  "Exit code 0: all pages are there now; 1: some are not, and why is said.\n",
 	  ferry_cli_move },
+	{ "mems", "PID [NODES] [--json]", "show or set the nodes that a process may use",
+	  "  NODES                such as 0-2,5 or !1; from now on, also for those that it starts\n"
+	  "  --json               machine-readable\n"
+	  "\n"
+	  "New pages and moves keep to these nodes; pages that are elsewhere stay there.\n",
+	  ferry_cli_mems },
+	{ "node", "offline|online NODE [--machine NAME] [--json]", "take a node offline, or back",
+	  "  --machine NAME       which machine, where there are several (pageferry ps)\n"
+	  "  --json               machine-readable\n"
+	  "\n"
+	  "Exit code 1: it stays online, for pages are on it or a process may use no other node.\n",
+	  ferry_cli_node },
 	{ "stat", "PID [-i SECONDS] [-c COUNT] [--json]", "nodes, counters and stalls of a process",
 	  "  -i SECONDS           again every so many seconds\n"
 	  "  -c COUNT             so many times, then end\n"

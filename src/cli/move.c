@@ -114,6 +114,8 @@ static int settle_nodes(struct asked *asked, const struct ferry_machine *machine
 				      machine->node_count - 1);
 	if (ferry_machine_nodes(machine)[node].capacity_pages == 0)
 		return ferry_cli_fail(FERRY_CLI_NOT_FOUND, "node %s has no memory", asked->to);
+	if (!ferry_machine_has_memory(machine, (int64_t)node))
+		return ferry_cli_fail(FERRY_CLI_NOT_FOUND, "node %s is offline", asked->to);
 	asked->node = (int32_t)node;
 	ferry_nodeset_fill(&asked->from_nodes, machine->node_count);
 	if (asked->from == NULL)
@@ -164,6 +166,11 @@ static int explain_refusal(const struct asked *asked, int error)
 	switch (error) {
 	case -EPERM:
 		return ferry_cli_fail(FERRY_CLI_NO_RIGHT, "--move-all needs CAP_SYS_NICE");
+	case -EACCES:
+		return ferry_cli_fail(FERRY_CLI_NO_RIGHT,
+				      "process %d may not use node %d (pageferry mems %d tells "
+				      "which it may)",
+				      asked->pid, asked->node, asked->pid);
 	case -ENODEV:
 		return ferry_cli_fail(FERRY_CLI_NOT_FOUND, "no memory on node %d", asked->node);
 	case -ESRCH:

@@ -16,8 +16,17 @@ static void write_share(struct ferry_writer *writer, const struct ferry_node_cou
 	ferry_writer_cell_u64(writer, load(&count->filled_pages));
 }
 
-static void write_node(struct ferry_writer *writer, const struct ferry_node *node, uint32_t number)
+static const char *state_of(const struct ferry_machine *machine, uint32_t number)
 {
+	if (ferry_machine_nodes(machine)[number].capacity_pages == 0)
+		return "memoryless";
+	return ferry_machine_has_memory(machine, number) ? "online" : "offline";
+}
+
+static void write_node(struct ferry_writer *writer, const struct ferry_machine *machine,
+		       uint32_t number)
+{
+	const struct ferry_node *node = &ferry_machine_nodes(machine)[number];
 	uint64_t leased = load(&node->leased_pages), capacity = node->capacity_pages;
 	uint64_t free = capacity > leased ? capacity - leased : 0;
 
@@ -27,6 +36,7 @@ static void write_node(struct ferry_writer *writer, const struct ferry_node *nod
 	ferry_writer_cell_size(writer, leased << FERRY_PAGE_SHIFT);
 	ferry_writer_cell_size(writer, free << FERRY_PAGE_SHIFT);
 	ferry_writer_cell_size(writer, load(&node->over_pages) << FERRY_PAGE_SHIFT);
+	ferry_writer_cell_string(writer, state_of(machine, number));
 }
 
 void ferry_cli_write_nodes(struct ferry_writer *writer, const struct ferry_machine *machine,
@@ -39,6 +49,7 @@ void ferry_cli_write_nodes(struct ferry_writer *writer, const struct ferry_machi
 		{ "used_bytes", "USED", 10 },
 		{ "free_bytes", "FREE", 10 },
 		{ "over_bytes", "OVER", 9 },
+		{ "state", "STATE", -10 },
 		/* of one process */
 		{ "leased_bytes", "LEASED", 10 },
 		{ "mapped_pages", "PAGES", 10 },
@@ -46,13 +57,12 @@ void ferry_cli_write_nodes(struct ferry_writer *writer, const struct ferry_machi
 		{ "shared_pages", "SHARED", 8 },
 		{ "filled_pages", "READY", 7 },
 	};
-	const struct ferry_node *nodes = ferry_machine_nodes(machine);
-	uint32_t count = books == NULL ? 6 : FERRY_ARRAY_SIZE(columns);
+	uint32_t count = books == NULL ? 7 : FERRY_ARRAY_SIZE(columns);
 
 	ferry_writer_rows_begin(writer, "nodes", columns, count);
 	for (uint32_t i = 0; i < machine->node_count; i++) {
 		ferry_writer_row_begin(writer);
-		write_node(writer, &nodes[i], i);
+		write_node(writer, machine, i);
 		if (books != NULL)
 			write_share(writer, &ferry_books_node_counts(books)[i]);
 		ferry_writer_row_end(writer);

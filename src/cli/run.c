@@ -30,6 +30,8 @@ enum option_key {
 	OPTION_CONTRACT,
 	OPTION_COPY,
 	OPTION_STRICT,
+	OPTION_MEMS,
+	OPTION_COUNT,
 };
 
 static const struct option options[] = {
@@ -41,6 +43,8 @@ static const struct option options[] = {
 	{ "contract", required_argument, NULL, OPTION_CONTRACT },
 	{ "copy-path", optional_argument, NULL, OPTION_COPY },
 	{ "strict", no_argument, NULL, OPTION_STRICT },
+	{ "mems", required_argument, NULL, OPTION_MEMS },
+	{ "max-count", required_argument, NULL, OPTION_COUNT },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
 };
@@ -145,6 +149,17 @@ static int take_copy_path(struct asked *asked, const char *text)
 	return 0;
 }
 
+static int take_max_count(struct asked *asked, const char *text)
+{
+	uint64_t *count = &asked->spec.max_count;
+
+	if (ferry_spec_number(text, FERRY_COUNT_MAX, count) != 0 || *count == 0)
+		return ferry_cli_usage("run",
+				       "--max-count '%s': write a number from 1 to 2147483647",
+				       text);
+	return 0;
+}
+
 static int take_option(struct asked *asked, int option, char **argv)
 {
 	switch (option) {
@@ -166,6 +181,11 @@ static int take_option(struct asked *asked, int option, char **argv)
 	case OPTION_STRICT:
 		asked->spec.strict = true;
 		return 0;
+	case OPTION_MEMS:
+		asked->spec.mems = optarg;
+		return 0;
+	case OPTION_COUNT:
+		return take_max_count(asked, optarg);
 	default:
 		return ferry_cli_bad_option("run", option, argv);
 	}

@@ -51,12 +51,12 @@ static int heal_present(const struct service *s, ferry_va va)
 
 static bool is_allowed(const struct ferry_space *space, uint32_t node)
 {
-	const struct ferry_policy *policy = &space->machine->policy;
+	struct ferry_nodeset bound;
 
-	if (ferry_machine_nodes(space->machine)[node].capacity_pages == 0)
+	if (!ferry_space_allows(space, node))
 		return false;
-	return policy->mode != FERRY_POLICY_BIND || ferry_nodeset_has(&policy->nodes, node) ||
-	       ferry_nodeset_count(&policy->nodes) == 0;
+	return space->machine->policy.mode != FERRY_POLICY_BIND ||
+	       ferry_space_policy_nodes(space, &bound) == 0 || ferry_nodeset_has(&bound, node);
 }
 
 /* All nodes are dry: the one that refused longest ago, or FERRY_NODES_MAX if each was asked again.

@@ -25,7 +25,8 @@ enum {
 struct choice {
 	const struct ferry_space *space;
 	const uint16_t *order;
-	const struct ferry_nodeset *only; /* NULL: all */
+	struct ferry_nodeset only;
+	bool bound; /* to `only` */
 	uint32_t at;
 };
 
@@ -38,6 +39,27 @@ static uint32_t nth_member(const struct ferry_nodeset *set, uint64_t n)
 	return node;
 }
 
+uint32_t ferry_space_policy_nodes(const struct ferry_space *space, struct ferry_nodeset *nodes)
+{
+	const struct ferry_machine *machine = space->machine;
+	const struct ferry_nodeset *allowed = space->host.allowed;
+
+	*nodes = machine->policy.nodes;
+	for (uint32_t i = 0; i < FERRY_ARRAY_SIZE(nodes->word); i++) {
+		nodes->word[i] &= ~__atomic_load_n(&machine->unusable.word[i], __ATOMIC_RELAXED);
+		if (allowed != NULL)
+			nodes->word[i] &= __atomic_load_n(&allowed->word[i], __ATOMIC_RELAXED);
+	}
+	return ferry_nodeset_count(nodes);
+}
+
+int ferry_space_check_target(const struct ferry_space *space, int32_t node)
+{
+	if (!ferry_machine_has_memory(space->machine, node))
+		return -ENODEV;
+	return ferry_space_allows(space, (uint32_t)node) ? 0 : -EACCES;
+}
+
 static void choose(struct choice *choice, const struct ferry_space *space, uint64_t turn,
 		   int local_node)
 {
@@ -48,22 +70,22 @@ static void choose(struct choice *choice, const struct ferry_space *space, uint6
 	uint32_t members = 0;
 
 	choice->space = space;
-	choice->only = NULL;
+	choice->bound = false;
 	choice->at = 0;
 	if (policy->mode != FERRY_POLICY_LOCAL)
-		members = ferry_nodeset_count(&policy->nodes);
+		members = ferry_space_policy_nodes(space, &choice->only);
 	if (members > 0 && policy->mode == FERRY_POLICY_BIND) {
-		choice->only = &policy->nodes;
+		choice->bound = true;
 		if (!known)
-			first = nth_member(&policy->nodes, 0);
+			first = nth_member(&choice->only, 0);
 	} else if (members > 0) {
-		first = nth_member(&policy->nodes, turn % members);
+		first = nth_member(&choice->only, turn % members);
 	}
 	FERRY_ASSERT(first < node_count);
 	choice->order = space->fallback + (size_t)first * node_count;
 }
 
-/* => the next node with memory, or FERRY_NODES_MAX. */
+/* => the next node that may be used, or FERRY_NODES_MAX. */
 static uint32_t next_choice(struct choice *choice)
 {
 	const struct ferry_machine *machine = choice->space->machine;
@@ -71,9 +93,9 @@ static uint32_t next_choice(struct choice *choice)
 	while (choice->at < machine->node_count) {
 		uint32_t node = choice->order[choice->at++];
 
-		if (choice->only != NULL && !ferry_nodeset_has(choice->only, node))
+		if (choice->bound && !ferry_nodeset_has(&choice->only, node))
 			continue;
-		if (ferry_machine_nodes(machine)[node].capacity_pages > 0)
+		if (ferry_space_allows(choice->space, node))
 			return node;
 	}
 	return FERRY_NODES_MAX;

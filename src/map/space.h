@@ -63,6 +63,8 @@ struct ferry_space_host {
 	void *context;
 	/* Frame numbers per node, as many as its arenas have slots; read by ferry_space_init(). */
 	const uint64_t *slots;
+	/* The nodes that the process may use; they may change. NULL: all. */
+	const struct ferry_nodeset *allowed;
 	/* Asks the machine for want more pages of node; force: take them beyond capacity.
 	 * => pages granted, 0 if none are left. May wait for the keeper. */
 	uint64_t (*lease)(void *context, uint32_t node, uint64_t want, bool force);
@@ -71,10 +73,13 @@ struct ferry_space_host {
 	/* Reads and handles events that wait, taking the space lock itself. */
 	void (*read_events)(void *context);
 	/* The host's mapping at va: its bounds, and whether it is private anonymous memory.
-	 * => 0, -ENOENT (the bounds may then be set to those of the gap). May be called with the
-	 * lock. */
+	 * => 0, -ENOENT (the bounds may then be set to those of the gap), -EFAULT (a mapping of the
+	 * host's own, such as the vdso). May be called with the lock. */
 	int (*mapping_at)(void *context, ferry_va va, ferry_va *start, ferry_va *end,
 			  bool *anonymous);
+	/* What the host says of a page that is not managed: a node of the host's, -ENOENT (none
+	 * there), -EFAULT; -ENOSYS (it does not say). May be called with the lock. */
+	int (*page_at)(void *context, ferry_va va);
 };
 
 /* Ascending first touches, page after page. Several go on at a time: threads, arrays. */
@@ -196,6 +201,19 @@ void ferry_space_on_fork(struct ferry_space *space,
 			 void (*copy_in)(void *context, ferry_va va, struct ferry_frame frame),
 			 void *context);
 
+/* May node hold new pages of this process: allowed, with memory, online? */
+static inline bool ferry_space_allows(const struct ferry_space *space, uint32_t node)
+{
+	const struct ferry_nodeset *allowed = space->host.allowed;
+
+	return ferry_machine_has_memory(space->machine, node) &&
+	       (allowed == NULL || ferry_machine_set_has(allowed, node));
+}
+
+/* May pages be moved to node? => 0, -ENODEV (there is none, or it has no memory, or is offline),
+ * -EACCES (the process may not use it). */
+FERRY_MUST_CHECK int ferry_space_check_target(const struct ferry_space *space, int32_t node);
+
 /* --- frames -------------------------------------------------------------------------------- */
 
 /* A first touch that needs frames. */
@@ -214,6 +232,12 @@ struct ferry_touch {
  */
 FERRY_MUST_CHECK int ferry_space_take(struct ferry_space *space, struct ferry_touch *touch,
 				      struct ferry_run *run);
+/*
+ * The nodes that the policy binds to or interleaves over, as far as the process may use them. None
+ * are left: the policy says nothing then, as where a cpuset has no node of a policy.
+ * => how many there are.
+ */
+uint32_t ferry_space_policy_nodes(const struct ferry_space *space, struct ferry_nodeset *nodes);
 /* Asks the machine for more of node; on refusal the node is dry for 20 ms.
  * => lock NOT held. true if something was granted. */
 bool ferry_space_refill(struct ferry_space *space, uint32_t node, uint64_t want);

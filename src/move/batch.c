@@ -43,6 +43,18 @@ static void put_frame(struct ferry_mover *m, struct ferry_frame frame, uint32_t 
 	ferry_frames_put(m->space, run, FERRY_CONTENT_DIRTY, true);
 }
 
+/* A frame that get_new_page gave, and that is not used. */
+static void put_new(struct ferry_mover *m, struct ferry_frame frame)
+{
+	uint32_t pages = frame.huge ? FERRY_HUGE_PAGES : 1;
+
+	ferry_flight_tally(m->space, frame.node, -(int64_t)pages);
+	if (m->put_new_page != NULL)
+		m->put_new_page(&frame, m->private);
+	else
+		put_frame(m, frame, pages);
+}
+
 /* --- answers for a page of the batch: all entries of a huge frame ------------------------------
  */
 
@@ -55,7 +67,7 @@ static void answer(struct ferry_mover *m, const struct ferry_flight_page *page, 
 		   enum ferry_reason reason)
 {
 	for (size_t i = page->index; i < entries_end(m, page); i++) {
-		if (m->moves[i].status == FERRY_MOVE_PENDING)
+		if (m->entries[i].status == FERRY_MOVE_PENDING)
 			ferry_mover_settle(m, i, status, reason);
 	}
 }
@@ -64,7 +76,7 @@ static void put_off(struct ferry_mover *m, const struct ferry_flight_page *page,
 		    enum ferry_reason reason)
 {
 	for (size_t i = page->index; i < entries_end(m, page); i++) {
-		if (m->moves[i].status == FERRY_MOVE_PENDING)
+		if (m->entries[i].status == FERRY_MOVE_PENDING)
 			ferry_mover_put_off(m, i, reason);
 	}
 }
@@ -87,12 +99,8 @@ static uint32_t out_run(const struct ferry_mover *m, uint32_t r, uint32_t n)
 /* Gives back the target of a page that was not taken out. A relabelled one uses it. */
 static void drop_target(struct ferry_mover *m, const struct ferry_flight_page *page)
 {
-	uint32_t pages = unit_pages(page, false);
-
-	if (page->entered)
-		return;
-	put_frame(m, page->target, pages);
-	ferry_flight_tally(m->space, page->target.node, -(int64_t)pages);
+	if (!page->entered)
+		put_new(m, page->target);
 }
 
 /* Of the numbers that a page had and was to get, gives back the one that it has not. */
@@ -140,7 +148,7 @@ static void answer_busy_huge(struct ferry_mover *m, const struct ferry_flight_pa
 	if ((all & FERRY_MMU_HUGE) == 0) {
 		ferry_entry_split(m->space, page->va);
 		put_off(m, page, FERRY_REASON_BUSY);
-	} else if ((all & FERRY_MMU_EXCLUSIVE) == 0 && !m->options->move_all) {
+	} else if ((all & FERRY_MMU_EXCLUSIVE) == 0 && !m->list->move_all) {
 		answer(m, page, -EACCES, FERRY_REASON_SHARED);
 	} else {
 		put_off(m, page, FERRY_REASON_PINNED);
@@ -233,7 +241,7 @@ static void answer_protected(struct ferry_mover *m, struct ferry_flight_page *pa
 
 	if (move_inaccessible(m, page))
 		return;
-	if (locked && m->options->seed) {
+	if (locked && m->list->seed) {
 		answer(m, page, -EPERM, FERRY_REASON_LOCKED);
 	} else if (page->source.huge) { /* small ones may be moved */
 		ferry_entry_split(m->space, page->va);
@@ -327,7 +335,7 @@ static int take_out(struct ferry_mover *m, const struct ferry_flight_page *page,
 	int err = mmu->ops->remove(mmu, page->va, page->slot, huge ? FERRY_HUGE_PAGES : len, done);
 	uint32_t more = 0;
 
-	if (err == -EINVAL && !huge && !m->options->seed && mmu->ops->remove_locked != NULL) {
+	if (err == -EINVAL && !huge && !m->list->seed && mmu->ops->remove_locked != NULL) {
 		err = mmu->ops->remove_locked(mmu, page->va + (ferry_va)*done * FERRY_PAGE_SIZE,
 					      ferry_frame_plus(page->slot, *done), len - *done,
 					      &more);
@@ -479,18 +487,17 @@ static void enter_entries(struct ferry_mover *m, struct ferry_flight_page *page,
 	page->entered = true;
 }
 
-/* Gives back one side of pages [k, k + n): runs of consecutive frames at a time. */
-static void put_side(struct ferry_mover *m, uint32_t k, uint32_t n, bool sources)
+/* Gives back the old frames of pages [k, k + n): runs of consecutive ones at a time. */
+static void put_sources(struct ferry_mover *m, uint32_t k, uint32_t n)
 {
 	const struct ferry_flight_page *pages = &m->flight.pages[k];
 
 	for (uint32_t i = 0, len; i < n; i += len) {
-		struct ferry_frame first = frame_of(&pages[i], sources);
+		struct ferry_frame first = pages[i].source;
 
 		len = 1;
-		while (i + len < n && !first.huge &&
-		       frame_of(&pages[i + len], sources).node == first.node &&
-		       frame_of(&pages[i + len], sources).number == first.number + len)
+		while (i + len < n && !first.huge && pages[i + len].source.node == first.node &&
+		       pages[i + len].source.number == first.number + len)
 			len++;
 		put_frame(m, first, first.huge ? FERRY_HUGE_PAGES : len);
 	}
@@ -536,14 +543,15 @@ static void commit(struct ferry_mover *m, uint32_t k, uint32_t n, bool home)
 			ferry_flight_tally(space, pages[0].source.node, total);
 		return;
 	}
-	if (home)
-		ferry_flight_tally(space, pages[0].target.node, -(int64_t)total);
-	put_side(m, k, n, !home);
+	if (!home)
+		put_sources(m, k, n);
 	for (uint32_t i = 0; i < n; i++) {
-		if (home)
+		if (home) {
+			put_new(m, pages[i].target);
 			put_off(m, &pages[i], FERRY_REASON_BUSY);
-		else
+		} else {
 			answer(m, &pages[i], pages[i].target.node, FERRY_REASON_MOVED);
+		}
 	}
 }
 
@@ -556,10 +564,9 @@ static void release_gone(struct ferry_mover *m, uint32_t k)
 	page->entered = true;
 	if (m->flight.split)
 		return;
-	put_side(m, k, 1, true);
-	put_side(m, k, 1, false);
+	put_sources(m, k, 1);
 	ferry_flight_tally(m->space, page->source.node, -pages);
-	ferry_flight_tally(m->space, page->target.node, -pages);
+	put_new(m, page->target);
 	node_has_frame(m, page->source.node);
 	answer(m, page, -ENOENT, FERRY_REASON_VANISHED);
 }
@@ -617,13 +624,17 @@ static void finish_split(struct ferry_mover *m, bool home)
 
 	ferry_frames_drop(m->space, used);
 	put_unused(m, home);
-	put_frame(m, unused.first, FERRY_HUGE_PAGES);
-	ferry_flight_tally(m->space, unused.first.node, -FERRY_HUGE_PAGES);
+	if (home) {
+		put_new(m, unused.first);
+	} else {
+		put_frame(m, unused.first, FERRY_HUGE_PAGES);
+		ferry_flight_tally(m->space, unused.first.node, -FERRY_HUGE_PAGES);
+	}
 	for (size_t i = pages[0].index; i < m->group_end; i++) {
-		const struct ferry_flight_page *page = &pages[ferry_entry_index(m->moves[i].va)];
+		const struct ferry_flight_page *page = &pages[ferry_entry_index(m->entries[i].va)];
 
 		/* Some may have had an answer before there was a huge frame. */
-		if (m->moves[i].status != FERRY_MOVE_PENDING)
+		if (m->entries[i].status != FERRY_MOVE_PENDING)
 			continue;
 		if (page->gone)
 			ferry_mover_settle(m, i, -ENOENT, FERRY_REASON_VANISHED);

@@ -26,19 +26,22 @@ enum verdict {
 void ferry_mover_settle(struct ferry_mover *m, size_t index, int32_t status,
 			enum ferry_reason reason)
 {
-	struct ferry_move *move = &m->moves[index];
+	struct ferry_page *entry = &m->entries[index];
 
-	FERRY_DASSERT(move->status == FERRY_MOVE_PENDING);
-	move->status = status;
-	move->reason = (uint8_t)reason;
-	move->passes = (uint8_t)(m->pass + 1);
+	FERRY_DASSERT(entry->status == FERRY_MOVE_PENDING);
+	entry->status = status;
+	entry->reason = (uint8_t)reason;
+	entry->passes = (uint8_t)(m->pass + 1);
+	if (entry->result != NULL)
+		*entry->result = status;
 	m->done++;
+	m->failed += ferry_status_failed(status);
 	ferry_count(&m->space->books->counters.status[reason], 1);
 }
 
 void ferry_mover_put_off(struct ferry_mover *m, size_t index, enum ferry_reason reason)
 {
-	m->moves[index].reason = (uint8_t)reason;
+	m->entries[index].reason = (uint8_t)reason;
 	if (reason != FERRY_REASON_FULL)
 		m->busy = true;
 }
@@ -46,7 +49,7 @@ void ferry_mover_put_off(struct ferry_mover *m, size_t index, enum ferry_reason 
 void ferry_mover_settle_shared(struct ferry_mover *m, size_t index)
 {
 	/* Only the host could move it for all who share it. */
-	if (m->options->move_all)
+	if (m->list->move_all)
 		ferry_mover_settle(m, index, -EBUSY, FERRY_REASON_PINNED);
 	else
 		ferry_mover_settle(m, index, -EACCES, FERRY_REASON_SHARED);
@@ -74,13 +77,13 @@ uint8_t ferry_mover_look(struct ferry_mover *m, ferry_va va)
 
 /* --- verdicts ----------------------------------------------------------------------------- */
 
-/* An address in no region: is anything mapped there? */
+/* An address in no region: is anything mapped there, and is there a page? */
 static void answer_unmanaged(struct ferry_mover *m, size_t index)
 {
 	const struct ferry_space_host *host = &m->space->host;
-	ferry_va va = m->moves[index].va;
+	ferry_va va = m->entries[index].va;
 	bool anonymous;
-	int err = -ENOENT;
+	int err = -ENOENT, status = 0;
 
 	if (va < m->hole_start || va >= m->hole_end) {
 		m->hole_start = m->hole_end = 0;
@@ -89,10 +92,16 @@ static void answer_unmanaged(struct ferry_mover *m, size_t index)
 					       &anonymous);
 		m->hole_reason = err == 0 ? FERRY_REASON_UNMANAGED : FERRY_REASON_UNMAPPED;
 	}
-	if (m->hole_reason == FERRY_REASON_UNMANAGED)
-		ferry_mover_settle(m, index, -EBUSY, FERRY_REASON_UNMANAGED);
-	else
+	if (m->hole_reason == FERRY_REASON_UNMAPPED)
+		status = -EFAULT;
+	else if (host->page_at != NULL)
+		status = host->page_at(host->context, va);
+	if (status == -EFAULT)
 		ferry_mover_settle(m, index, -EFAULT, FERRY_REASON_UNMAPPED);
+	else if (status == -ENOENT)
+		ferry_mover_settle(m, index, -ENOENT, FERRY_REASON_ABSENT);
+	else
+		ferry_mover_settle(m, index, -EBUSY, FERRY_REASON_UNMANAGED);
 }
 
 /* Looks for a page where none is known but one may be. => its entry, or NULL. */
@@ -111,7 +120,7 @@ static struct ferry_pte *find_unknown(struct ferry_mover *m, ferry_va va)
 
 static void answer_absent(struct ferry_mover *m, size_t index)
 {
-	if (ferry_region_find(m->space->books, m->moves[index].va) != NULL)
+	if (ferry_region_find(m->space->books, m->entries[index].va) != NULL)
 		ferry_mover_settle(m, index, -ENOENT, FERRY_REASON_ABSENT);
 	else
 		answer_unmanaged(m, index);
@@ -130,10 +139,10 @@ static bool is_thread_frame(const struct ferry_pte *slot, ferry_va va)
 /* A page shared since a fork as far as we know: the host knows better. => it is our own now. */
 static bool judge_shared(struct ferry_mover *m, size_t index, struct ferry_pte *slot)
 {
-	uint8_t flags = ferry_mover_look(m, m->moves[index].va);
+	uint8_t flags = ferry_mover_look(m, m->entries[index].va);
 
 	if ((flags & FERRY_MMU_PRESENT) == 0 &&
-	    !ferry_entry_is_lost(m->space, m->moves[index].va)) {
+	    !ferry_entry_is_lost(m->space, m->entries[index].va)) {
 		m->events = true;
 		ferry_mover_put_off(m, index, FERRY_REASON_BUSY);
 		return false;
@@ -148,7 +157,7 @@ static bool judge_shared(struct ferry_mover *m, size_t index, struct ferry_pte *
 		ferry_mover_settle_shared(m, index);
 		return false;
 	}
-	ferry_entry_own(m->space, slot, m->moves[index].va);
+	ferry_entry_own(m->space, slot, m->entries[index].va);
 	return true;
 }
 
@@ -158,7 +167,7 @@ static bool judge_held(struct ferry_mover *m, size_t index, struct ferry_pte *sl
 	int err = -EAGAIN;
 
 	if (!ferry_pte_has(*slot, FERRY_PTE_BUSY))
-		err = ferry_space_bring_home(m->space, m->moves[index].va);
+		err = ferry_space_bring_home(m->space, m->entries[index].va);
 	if (err == 0 && ferry_pte_state(*slot) == FERRY_PTE_MAPPED)
 		return true;
 	if (err == -EAGAIN)
@@ -171,32 +180,32 @@ static bool judge_held(struct ferry_mover *m, size_t index, struct ferry_pte *sl
 /* Entries of one huge frame have one target: the last one's. */
 static void agree_on_target(struct ferry_mover *m, size_t index)
 {
-	ferry_va frame = ferry_huge_down(m->moves[index].va);
+	ferry_va frame = ferry_huge_down(m->entries[index].va);
 	size_t end = index + 1;
 
-	if (end == m->count || ferry_huge_down(m->moves[end].va) != frame ||
-	    m->moves[end].target == m->moves[index].target)
+	if (end == m->count || ferry_huge_down(m->entries[end].va) != frame ||
+	    m->entries[end].target == m->entries[index].target)
 		return;
-	while (end < m->count && ferry_huge_down(m->moves[end].va) == frame)
+	while (end < m->count && ferry_huge_down(m->entries[end].va) == frame)
 		end++;
 	for (size_t i = index; i < end; i++)
-		m->moves[i].target = m->moves[end - 1].target;
+		m->entries[i].target = m->entries[end - 1].target;
 }
 
 static enum verdict judge_resident(struct ferry_mover *m, size_t index, struct ferry_pte *slot)
 {
-	struct ferry_move *move = &m->moves[index];
+	struct ferry_page *entry = &m->entries[index];
 	bool huge = ferry_pte_has(*slot, FERRY_PTE_HUGE);
 
 	if (huge)
 		agree_on_target(m, index);
 	if (ferry_pte_state(*slot) == FERRY_PTE_HELD && !judge_held(m, index, slot))
 		return ANSWERED;
-	if (ferry_pte_frame(*slot).node == move->target) {
-		ferry_mover_settle(m, index, move->target, FERRY_REASON_THERE);
+	if (ferry_pte_frame(*slot).node == entry->target) {
+		ferry_mover_settle(m, index, entry->target, FERRY_REASON_THERE);
 		return ANSWERED;
 	}
-	if (ferry_pte_has(*slot, FERRY_PTE_THREAD) || (huge && is_thread_frame(slot, move->va))) {
+	if (ferry_pte_has(*slot, FERRY_PTE_THREAD) || (huge && is_thread_frame(slot, entry->va))) {
 		ferry_mover_settle(m, index, -EBUSY, FERRY_REASON_THREAD);
 		return ANSWERED;
 	}
@@ -210,7 +219,7 @@ static enum verdict judge_resident(struct ferry_mover *m, size_t index, struct f
 		ferry_mover_settle(m, index, -EBUSY, FERRY_REASON_UNMANAGED);
 		return ANSWERED;
 	}
-	if (ferry_nodeset_has(&m->full, (uint32_t)move->target)) {
+	if (entry->target >= 0 && ferry_nodeset_has(&m->full, (uint32_t)entry->target)) {
 		ferry_mover_put_off(m, index, FERRY_REASON_FULL);
 		return ANSWERED;
 	}
@@ -222,7 +231,7 @@ static enum verdict judge(struct ferry_mover *m, size_t index, struct ferry_pte 
 	enum ferry_pte_state state = slot == NULL ? FERRY_PTE_NONE : ferry_pte_state(*slot);
 
 	if (state == FERRY_PTE_NONE)
-		slot = find_unknown(m, m->moves[index].va);
+		slot = find_unknown(m, m->entries[index].va);
 	if (state == FERRY_PTE_NONE && slot != NULL)
 		state = ferry_pte_state(*slot);
 	switch (state) {
@@ -250,6 +259,9 @@ static void add_page(struct ferry_mover *m, uint32_t n, size_t index, ferry_va v
 	page->gone = false;
 	page->entered = false;
 	page->index = (uint32_t)index;
+	m->wanted = n == 0 ? 1
+			   : m->wanted + (m->entries[index].target ==
+					  m->entries[m->flight.pages[0].index].target);
 	if (m->pass > 0)
 		ferry_count(&m->space->books->counters.retries, 1);
 }
@@ -257,11 +269,11 @@ static void add_page(struct ferry_mover *m, uint32_t n, size_t index, ferry_va v
 /* A huge frame: one page of the batch for all entries in it. */
 static void add_huge(struct ferry_mover *m, size_t index, const struct ferry_pte *slot)
 {
-	ferry_va va = m->moves[index].va, base = ferry_huge_down(va);
+	ferry_va va = m->entries[index].va, base = ferry_huge_down(va);
 	struct ferry_frame source = ferry_pte_frame(*(slot - ferry_entry_index(va)));
 	size_t end = index;
 
-	while (end < m->count && m->moves[end].va < base + FERRY_HUGE_SIZE)
+	while (end < m->count && m->entries[end].va < base + FERRY_HUGE_SIZE)
 		end++;
 	m->group_end = end;
 	add_page(m, 0, index, base, source);
@@ -275,18 +287,18 @@ uint32_t ferry_mover_gather(struct ferry_mover *m, size_t *next)
 
 	m->group_end = 0;
 	for (; i < stop && n < m->limit; i++) {
-		struct ferry_move *move = &m->moves[i];
+		struct ferry_page *entry = &m->entries[i];
 		struct ferry_pte *slot;
 		enum verdict verdict;
 
-		if (move->status != FERRY_MOVE_PENDING)
+		if (entry->status != FERRY_MOVE_PENDING)
 			continue;
-		slot = ferry_mover_slot(m, move->va);
+		slot = ferry_mover_slot(m, entry->va);
 		verdict = judge(m, i, slot);
 		if (verdict != ANSWERED)
-			slot = ferry_mover_slot(m, move->va);
+			slot = ferry_mover_slot(m, entry->va);
 		if (verdict == TAKE) {
-			add_page(m, n++, i, move->va, ferry_pte_frame(*slot));
+			add_page(m, n++, i, entry->va, ferry_pte_frame(*slot));
 		} else if (verdict == TAKE_HUGE) {
 			if (n > 0)
 				break;
@@ -306,115 +318,70 @@ uint32_t ferry_mover_gather(struct ferry_mover *m, size_t *next)
 static uint32_t same_target(const struct ferry_mover *m, uint32_t k, uint32_t n)
 {
 	const struct ferry_flight_page *first = &m->flight.pages[k];
-	int32_t target = m->moves[first->index].target;
+	int32_t target = m->entries[first->index].target;
 	uint32_t pages = 1;
 
-	while (k + pages < n && pages < m->wish &&
-	       first[pages].va == first->va + (ferry_va)pages * FERRY_PAGE_SIZE &&
-	       m->moves[first[pages].index].target == target)
+	while (k + pages < n && first[pages].va == first->va + (ferry_va)pages * FERRY_PAGE_SIZE &&
+	       m->entries[first[pages].index].target == target)
 		pages++;
 	return pages;
 }
 
-/* Looking for long runs where there are only scraps takes longer than it saves. */
-static void learn_wish(struct ferry_mover *m, uint32_t wanted, uint32_t got)
+/* Asks for the frames of pages [k, k + run), neighbours. => pages that have one; *again: whoever
+ * was asked for the next one found some meanwhile. */
+static uint32_t ask_frames(struct ferry_mover *m, uint32_t k, uint32_t run, bool *again)
 {
-	if (got < wanted)
-		m->wish = 2 * got;
-	else if (got >= m->wish && m->wish < FERRY_HUGE_PAGES)
-		m->wish *= 2;
-}
+	uint32_t got = 0;
 
-static int take_targets(struct ferry_mover *m, uint32_t k, uint32_t pages, uint32_t *taken)
-{
-	struct ferry_space *space = m->space;
-	struct ferry_flight_page *page = &m->flight.pages[k];
-	uint32_t node = (uint32_t)m->moves[page->index].target;
-	struct ferry_run run;
-	int ret;
+	for (; got < run; got++) {
+		struct ferry_flight_page *page = &m->flight.pages[k + got];
+		struct ferry_page *entry = &m->entries[page->index];
+		struct ferry_frame *frame;
 
-	if (page->source.huge) {
-		ret = ferry_pool_take_huge(&space->pools[node], space->mmu, FERRY_FILL_ANY, &run);
-		*taken = 1;
-	} else {
-		ret = ferry_pool_take(&space->pools[node], space->mmu, pages, FERRY_FILL_ANY, &run);
-		*taken = ret < 0 ? 0 : run.pages;
-		/* A lease that is used up says nothing of how scattered the frames are. */
-		if (ret >= 0)
-			learn_wish(m, pages, *taken);
+		entry->huge = page->source.huge != 0;
+		entry->run = (uint16_t)(run - got);
+		entry->wanted = (uint16_t)(k + got == 0 ? m->wanted : 0);
+		frame = m->get_new_page(entry, m->private, &entry->result);
+		*again = frame == &ferry_frame_again;
+		if (frame == NULL || *again)
+			break;
+		FERRY_DASSERT(!frame->huge == !page->source.huge);
+		page->target = *frame;
+		ferry_flight_tally(m->space, frame->node, frame->huge ? FERRY_HUGE_PAGES : 1);
 	}
-	ferry_entry_publish(space, node);
-	if (ret < 0)
-		return ret;
-	for (uint32_t i = 0; i < *taken; i++)
-		page[i].target = ferry_frame_plus(run.first, i);
-	ferry_flight_tally(space, node, run.pages);
-	return 0;
+	return got;
 }
 
-/* No frame on node: asks the machine, then takes back what was placed ahead. => try again. */
-static bool find_frames(struct ferry_mover *m, uint32_t node, uint32_t pages)
+/* There is no frame for the first page of the batch. */
+static void no_target(struct ferry_mover *m, size_t *next)
 {
-	struct ferry_space *space = m->space;
-	bool granted = false;
+	size_t first = m->flight.pages[0].index, end = m->group_end > 0 ? m->group_end : first + 1;
+	int32_t target = m->entries[first].target;
 
-	if (space->pools[node].dry_until_ns <= ferry_os->now_ns()) {
-		ferry_lock_release(&space->lock);
-		granted = ferry_space_refill(space, node, pages);
-		ferry_lock_acquire(&space->lock);
-		ferry_mover_forget(m);
-	}
-	return granted || ferry_space_reclaim_ahead_on(space, node, pages) > 0;
-}
-
-/* Pages of the batch that go to node: what one request to the machine should be good for. */
-static uint32_t wanted_on(const struct ferry_mover *m, uint32_t node, uint32_t n)
-{
-	uint32_t pages = 0;
-
-	for (uint32_t k = 0; k < n; k++)
-		pages += (uint32_t)m->moves[m->flight.pages[k].index].target == node;
-	return pages;
-}
-
-/* The first page of the batch found no frame. */
-static void no_target(struct ferry_mover *m, uint32_t n, int err, size_t *next)
-{
-	uint32_t node = (uint32_t)m->moves[m->flight.pages[0].index].target;
-
-	if (m->group_end == 0) {
-		if (err != -ENOSPC || !find_frames(m, node, wanted_on(m, node, n)))
-			ferry_nodeset_add(&m->full, node);
-		return;
-	}
-	/* No room for a huge frame: small ones may still have it. */
-	if (err == -ENOSPC && find_frames(m, node, FERRY_HUGE_PAGES))
-		return;
-	for (; *next < m->group_end; (*next)++)
+	/* Where there is no room for a huge frame, small ones may still have it. */
+	if (m->group_end == 0 && target != FERRY_ANY_NODE)
+		ferry_nodeset_add(&m->full, (uint32_t)target);
+	for (*next = first; *next < end; (*next)++)
 		ferry_mover_put_off(m, *next, FERRY_REASON_FULL);
 }
 
 uint32_t ferry_mover_targets(struct ferry_mover *m, uint32_t n, size_t *next)
 {
-	uint32_t k = 0, taken;
-	int err = 0;
+	uint32_t k = 0, run = 1, got = 1;
+	bool again = false;
 
-	while (k < n && err == 0) {
-		err = take_targets(m, k, same_target(m, k, n), &taken);
-		if (err == 0)
-			k += taken;
+	while (k < n && got == run) {
+		run = same_target(m, k, n);
+		got = ask_frames(m, k, run, &again);
+		k += got;
 	}
 	if (k == n)
 		return n;
 	/* The others are gathered again. */
 	*next = m->flight.pages[k].index;
-	if (k > 0)
-		return k;
-	if (err == -ESRCH)
-		__atomic_store_n(&m->space->gone, 1, __ATOMIC_RELAXED);
-	else
-		no_target(m, n, err, next);
-	return 0;
+	if (k == 0 && !again)
+		no_target(m, next);
+	return k;
 }
 
 /* --- new numbers -------------------------------------------------------------------------- */

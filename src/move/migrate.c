@@ -139,9 +139,9 @@ static void run_batch(struct ferry_mover *m, size_t *next)
 
 static bool is_stopped(const struct ferry_mover *m)
 {
-	const struct ferry_migrate_options *options = m->options;
+	const struct ferry_page_list *list = m->list;
 
-	return options->between != NULL && options->between(options->context, m->done);
+	return list->between != NULL && list->between(list->context, m->done);
 }
 
 /* => true: stop here. */
@@ -184,7 +184,7 @@ static void reclaim_exclusive(struct ferry_mover *m)
 	struct ferry_mmu *mmu = m->space->mmu;
 
 	for (size_t i = 0, n; i < m->count && mmu->ops->reclaim_exclusive != NULL; i += n) {
-		const struct ferry_move *first = &m->moves[i];
+		const struct ferry_page *first = &m->entries[i];
 
 		n = 1;
 		if (first->status != FERRY_MOVE_PENDING || first->reason != FERRY_REASON_PINNED)
@@ -225,16 +225,16 @@ static void run_passes(struct ferry_mover *m)
 static void settle_rest(struct ferry_mover *m, bool gone)
 {
 	for (size_t i = 0; i < m->count && m->done < m->count; i++) {
-		struct ferry_move *move = &m->moves[i];
+		struct ferry_page *entry = &m->entries[i];
 
-		if (move->status != FERRY_MOVE_PENDING)
+		if (entry->status != FERRY_MOVE_PENDING)
 			continue;
 		if (gone)
 			ferry_mover_settle(m, i, -ENOENT, FERRY_REASON_VANISHED);
-		else if (move->reason == FERRY_REASON_FULL)
+		else if (entry->reason == FERRY_REASON_FULL)
 			ferry_mover_settle(m, i, -ENOMEM, FERRY_REASON_FULL);
 		else
-			ferry_mover_settle(m, i, -EBUSY, (enum ferry_reason)move->reason);
+			ferry_mover_settle(m, i, -EBUSY, (enum ferry_reason)entry->reason);
 	}
 }
 
@@ -264,39 +264,42 @@ static void mover_put(struct ferry_space *space, struct ferry_mover *m)
 		ferry_os->free(m, sizeof(*m));
 }
 
-static void mover_init(struct ferry_mover *m, struct ferry_space *space, struct ferry_move *moves,
-		       size_t count)
+static void mover_init(struct ferry_mover *m, const struct ferry_page_list *list)
 {
 	/* All but the pages of the flight, which are written before they are read. */
 	memset(m, 0, offsetof(struct ferry_mover, flight.pages));
-	m->space = space;
-	m->moves = moves;
-	m->count = count;
+	m->space = list->space;
+	m->list = list;
+	m->entries = list->pages;
+	m->count = list->count;
 	m->limit = FIRST_BATCH;
-	m->wish = FERRY_HUGE_PAGES;
+	m->budget_ns = list->stall_budget_ns != 0 ? list->stall_budget_ns
+						  : list->space->machine->stall_budget_ns;
 	ferry_mover_forget(m);
+	for (size_t i = 0; i < m->count; i++) {
+		m->entries[i].status = FERRY_MOVE_PENDING;
+		m->entries[i].reason = FERRY_REASON_BUSY;
+		m->entries[i].passes = 0;
+	}
 }
 
-int ferry_migrate(struct ferry_space *space, struct ferry_move *moves, size_t count,
-		  const struct ferry_migrate_options *options)
+int64_t ferry_migrate_list(const struct ferry_page_list *list, ferry_get_new_page *get_new_page,
+			   ferry_put_new_page *put_new_page, void *private)
 {
-	struct ferry_mover *m = mover_get(space);
+	struct ferry_mover *m = mover_get(list->space);
+	int64_t result;
 	bool gone;
 
 	if (m == NULL)
 		return -ENOMEM;
-	mover_init(m, space, moves, count);
-	m->options = options;
-	m->budget_ns = options->stall_budget_ns != 0 ? options->stall_budget_ns
-						     : space->machine->stall_budget_ns;
-	for (size_t i = 0; i < count; i++) {
-		moves[i].status = FERRY_MOVE_PENDING;
-		moves[i].reason = FERRY_REASON_BUSY;
-		moves[i].passes = 0;
-	}
+	mover_init(m, list);
+	m->get_new_page = get_new_page;
+	m->put_new_page = put_new_page;
+	m->private = private;
 	run_passes(m);
-	gone = __atomic_load_n(&space->gone, __ATOMIC_RELAXED) != 0;
+	gone = __atomic_load_n(&list->space->gone, __ATOMIC_RELAXED) != 0;
 	settle_rest(m, gone);
-	mover_put(space, m);
-	return gone ? -ESRCH : 0;
+	result = gone ? -ESRCH : (int64_t)m->failed;
+	mover_put(list->space, m);
+	return result;
 }

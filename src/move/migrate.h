@@ -13,9 +13,15 @@
  *
  * Batches are sized so that a page is away for at most the stall budget. Up to 10 passes retry
  * pages that were pinned or busy; then they answer -EBUSY.
+ *
+ * Everything that moves pages is a user of ferry_migrate_list(): it makes a list, and says by a
+ * callback which frame a page gets. ferry_new_page() is the callback of those whose pages name
+ * their nodes.
  */
 #ifndef FERRY_MOVE_MIGRATE_H
 #define FERRY_MOVE_MIGRATE_H
+
+#include <errno.h>
 
 #include "map/space.h"
 
@@ -39,33 +45,87 @@ enum ferry_reason {
 	FERRY_REASON_COUNT
 };
 
-struct ferry_move {
+enum { FERRY_ANY_NODE = -1 };
+
+/* A page of a list. Its maker sets va, result and target. */
+struct ferry_page {
 	ferry_va va;     /* page address */
-	int32_t target;  /* node */
+	int *result;     /* where its final node or -errno is stored, once; NULL: nowhere */
+	int32_t target;  /* node that it is to be on: there, it is left alone; FERRY_ANY_NODE: it is
+			    to leave its frame, for one that get_new_page chooses */
 	int32_t status;  /* out: node or -errno */
 	uint8_t reason;  /* out: enum ferry_reason */
 	uint8_t passes;  /* out: passes it took */
-	uint8_t spare[6];
+	/* For get_new_page, while it is called. */
+	bool huge;       /* the frame has to be a huge one: the page is all of one */
+	uint16_t run;    /* pages of the batch from this one on, at addresses in a row, with one
+			    target: those that it is called for next */
+	uint16_t wanted; /* of the first page of a batch: pages of the batch with its target; 0: it
+			    is not the first */
 };
 
-struct ferry_migrate_options {
+/* Called between batches without the lock; true: stop here (pages not tried yet get -EBUSY). */
+typedef bool ferry_between(void *context, size_t done);
+
+struct ferry_page_list {
+	struct ferry_space *space;
+	struct ferry_page *pages; /* ascending by va, each page once; an address inside a huge frame
+				     stands for all of it: the last target in it counts */
+	size_t count;
 	uint64_t stall_budget_ns; /* 0: the machine's */
 	bool move_all;            /* pages shared since a fork may be tried too */
 	bool seed;                /* contract seed: mlocked answers -EPERM */
-	/* Called between batches without the lock; true: stop here (entries not tried yet get
-	 * -EBUSY). May be NULL. */
-	bool (*between)(void *context, size_t done);
+	ferry_between *between;   /* NULL: none */
 	void *context;
 };
 
 /*
- * Moves the pages of moves[0..count): ascending by va, each page once; an address inside a huge
- * frame moves it whole (all entries of one huge frame must name one target).
- * => lock NOT held. Every entry gets status and reason. Returns 0, -ESRCH (space ended: entries
- *    not done are -ENOENT), -ENOMEM (no working memory; no entry has an answer).
+ * The frame that a page is to move to: charged, with memory, and nobody else's; the engine copies
+ * what is pointed to. NULL: none is to be had. The page is asked for again if others of the list
+ * leave frames, and fails with -ENOMEM in the end. *result is page->result: it may be set.
+ *
+ * => space lock held. For the first page of a batch (page->wanted > 0) it may be let go meanwhile,
+ *    to find frames: if there are any now the answer is &ferry_frame_again, and the page is looked
+ *    at anew. For another page there is no need: it becomes the first one of a batch.
  */
-FERRY_MUST_CHECK int ferry_migrate(struct ferry_space *space, struct ferry_move *moves,
-				   size_t count, const struct ferry_migrate_options *options);
+typedef struct ferry_frame *ferry_get_new_page(struct ferry_page *page, void *private,
+					       int **result);
+/* A frame from get_new_page that was not used comes back. => space lock held. */
+typedef void ferry_put_new_page(struct ferry_frame *frame, void *private);
+
+extern struct ferry_frame ferry_frame_again;
+
+/*
+ * Moves the pages of a list to the frames that get_new_page gives; those that need no move, or can
+ * have none, are answered without it. Without put_new_page unused frames go back to their pools.
+ * => lock NOT held. Every page gets its answer. Returns how many could not be moved
+ *    (ferry_status_failed()), or -ESRCH (space ended: pages not done are -ENOENT), -ENOMEM (no
+ *    working memory; no page has an answer).
+ */
+FERRY_MUST_CHECK int64_t ferry_migrate_list(const struct ferry_page_list *list,
+					    ferry_get_new_page *get_new_page,
+					    ferry_put_new_page *put_new_page, void *private);
+
+/* Is it the status of a page that is there and could not be moved? */
+static inline bool ferry_status_failed(int32_t status)
+{
+	return status == -EBUSY || status == -ENOMEM || status == -EIO || status == -EINVAL;
+}
+
+/* Where ferry_new_page() has frames from. */
+struct ferry_new_pages {
+	struct ferry_space *space;
+	struct ferry_run ahead;   /* taken for pages that are asked for next */
+	struct ferry_frame frame; /* the last one that was given */
+	uint32_t wish;            /* longest run to ask for: falls where there are scraps */
+};
+
+void ferry_new_pages_init(struct ferry_new_pages *new_pages, struct ferry_space *space);
+/*
+ * The get_new_page of pages that name their targets; private is a struct ferry_new_pages. Frames
+ * are taken by runs, from the lease, then from the machine, then from pages placed ahead of need.
+ */
+struct ferry_frame *ferry_new_page(struct ferry_page *page, void *private, int **result);
 
 const char *ferry_reason_text(enum ferry_reason reason);
 

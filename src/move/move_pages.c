@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * move_pages.c - the two doors to ferry_migrate(): a list of addresses, and a range.
+ * move_pages.c - two users of ferry_migrate_list(): a list of addresses, and a range.
  *
- * A list is sorted by page (unless it is already), entries of one page are merged into one move,
- * and the answers are dealt out again in the caller's order. Entries in one huge frame share a
- * target: the last one's in the caller's order.
+ * A list is sorted by page (unless it is already), and entries of one page are merged into one
+ * page of the list to migrate. Its result is the status of the first of them, and is copied to the
+ * others. Entries in one huge frame share a target: the last one's in the caller's order.
  */
 #include "move/move_pages.h"
 
@@ -16,7 +16,7 @@
 #include "map/region.h"
 
 enum {
-	RANGE_MOVES = 16384,
+	RANGE_PAGES = 16384,
 	FEW = 16, /* entries of a list call that needs no allocation */
 };
 
@@ -24,7 +24,7 @@ enum {
 struct item {
 	ferry_va va;
 	uint32_t index;
-	uint32_t move;
+	uint32_t page;
 };
 
 /* The working memory of a list call, in one piece. */
@@ -33,8 +33,8 @@ struct list {
 	const struct ferry_move_call *call;
 	struct item *items; /* count, sorted */
 	struct item *spare; /* count */
-	struct ferry_move *moves;
-	size_t move_count;
+	struct ferry_page *pages;
+	size_t page_count;
 };
 
 /* --- sorting ------------------------------------------------------------------------------ */
@@ -70,26 +70,22 @@ static void sort_items(struct list *list)
 	}
 }
 
-/* --- from entries to moves ------------------------------------------------------------------ */
+/* --- from entries to pages ------------------------------------------------------------------ */
 
 static int check_nodes(const struct ferry_space *space, const struct ferry_move_call *call)
 {
-	const struct ferry_machine *machine = space->machine;
-	const struct ferry_node *nodes = ferry_machine_nodes(machine);
+	int err = 0;
 
-	for (size_t i = 0; i < call->count; i++) {
-		if (call->nodes[i] < 0 || (uint32_t)call->nodes[i] >= machine->node_count ||
-		    nodes[call->nodes[i]].capacity_pages == 0)
-			return -ENODEV;
-	}
-	return 0;
+	for (size_t i = 0; i < call->count && err == 0; i++)
+		err = ferry_space_check_target(space, call->nodes[i]);
+	return err;
 }
 
 static void list_divide(struct list *list, void *memory)
 {
 	list->items = memory;
 	list->spare = list->items + list->call->count;
-	list->moves = (struct ferry_move *)(void *)(list->spare + list->call->count);
+	list->pages = (struct ferry_page *)(void *)(list->spare + list->call->count);
 }
 
 static void fill_items(struct list *list)
@@ -108,7 +104,7 @@ static void fill_items(struct list *list)
 		sort_items(list);
 }
 
-/* One move for each page; the last target of a page wins. */
+/* Each page once; its last target wins. */
 static void merge_items(struct list *list)
 {
 	size_t n = 0;
@@ -116,12 +112,14 @@ static void merge_items(struct list *list)
 	for (size_t i = 0; i < list->call->count; i++) {
 		struct item *item = &list->items[i];
 
-		if (n == 0 || list->moves[n - 1].va != item->va)
-			list->moves[n++].va = item->va;
-		list->moves[n - 1].target = list->call->nodes[item->index];
-		item->move = (uint32_t)(n - 1);
+		if (n == 0 || list->pages[n - 1].va != item->va) {
+			list->pages[n].va = item->va;
+			list->pages[n++].result = &list->call->status[item->index];
+		}
+		list->pages[n - 1].target = list->call->nodes[item->index];
+		item->page = (uint32_t)(n - 1);
 	}
-	list->move_count = n;
+	list->page_count = n;
 }
 
 /* Items [first, end) lie in one 2 MiB range: if it is a huge frame, the last target wins. */
@@ -131,14 +129,14 @@ static void unite(struct list *list, size_t first, size_t end)
 	struct ferry_pte pte = ferry_ptable_get(list->space->books, items[first].va);
 	uint32_t last = items[first].index;
 
-	if (!ferry_pte_has(pte, FERRY_PTE_HUGE) || items[first].move == items[end - 1].move)
+	if (!ferry_pte_has(pte, FERRY_PTE_HUGE) || items[first].page == items[end - 1].page)
 		return;
 	for (size_t i = first; i < end; i++) {
 		if (items[i].index > last)
 			last = items[i].index;
 	}
 	for (size_t i = first; i < end; i++)
-		list->moves[items[i].move].target = list->call->nodes[last];
+		list->pages[items[i].page].target = list->call->nodes[last];
 }
 
 static void unite_huge(struct list *list)
@@ -157,23 +155,19 @@ static void unite_huge(struct list *list)
 	}
 }
 
-/* --- from moves to answers ------------------------------------------------------------------ */
+/* --- from pages to answers ------------------------------------------------------------------ */
 
 static void scatter(const struct list *list)
 {
 	for (size_t i = 0; i < list->call->count; i++) {
 		const struct item *item = &list->items[i];
-		const struct ferry_move *move = &list->moves[item->move];
+		const struct ferry_page *page = &list->pages[item->page];
 
-		list->call->status[item->index] = move->status;
+		if (page->result != &list->call->status[item->index])
+			list->call->status[item->index] = *page->result;
 		if (list->call->reasons != NULL)
-			list->call->reasons[item->index] = move->reason;
+			list->call->reasons[item->index] = page->reason;
 	}
-}
-
-static bool is_failure(int32_t status)
-{
-	return status == -EBUSY || status == -ENOMEM || status == -EIO || status == -EINVAL;
 }
 
 /* Contract seed: entries that failed; -ENOENT if no page needed moving. */
@@ -183,10 +177,10 @@ static int64_t result_seed(const struct list *list)
 	bool moved = false;
 
 	for (size_t i = 0; i < list->call->count; i++) {
-		const struct ferry_move *move = &list->moves[list->items[i].move];
+		const struct ferry_page *page = &list->pages[list->items[i].page];
 
-		failed += is_failure(move->status);
-		moved = moved || (move->status >= 0 && move->reason == FERRY_REASON_MOVED);
+		failed += ferry_status_failed(page->status);
+		moved = moved || (page->status >= 0 && page->reason == FERRY_REASON_MOVED);
 	}
 	return failed == 0 && !moved ? -ENOENT : failed;
 }
@@ -197,18 +191,18 @@ static int64_t result_linux(const struct list *list)
 	int64_t failed = 0;
 	ferry_va counted = 1;
 
-	for (size_t i = 0; i < list->move_count; i++) {
-		const struct ferry_move *move = &list->moves[i];
+	for (size_t i = 0; i < list->page_count; i++) {
+		const struct ferry_page *page = &list->pages[i];
 		struct ferry_pte pte;
 
-		if (!is_failure(move->status))
+		if (!ferry_status_failed(page->status))
 			continue;
-		if (move->status == -ENOMEM)
+		if (page->status == -ENOMEM)
 			return -ENOMEM;
-		pte = ferry_ptable_get(list->space->books, move->va);
-		if (ferry_pte_has(pte, FERRY_PTE_HUGE) && ferry_huge_down(move->va) == counted)
+		pte = ferry_ptable_get(list->space->books, page->va);
+		if (ferry_pte_has(pte, FERRY_PTE_HUGE) && ferry_huge_down(page->va) == counted)
 			continue;
-		counted = ferry_pte_has(pte, FERRY_PTE_HUGE) ? ferry_huge_down(move->va) : 1;
+		counted = ferry_pte_has(pte, FERRY_PTE_HUGE) ? ferry_huge_down(page->va) : 1;
 		failed++;
 	}
 	return failed;
@@ -216,8 +210,8 @@ static int64_t result_linux(const struct list *list)
 
 static bool is_any_moved(const struct list *list)
 {
-	for (size_t i = 0; i < list->move_count; i++) {
-		if (list->moves[i].status >= 0)
+	for (size_t i = 0; i < list->page_count; i++) {
+		if (list->pages[i].status >= 0)
 			return true;
 	}
 	return false;
@@ -226,32 +220,37 @@ static bool is_any_moved(const struct list *list)
 static int64_t move_list(struct list *list)
 {
 	const struct ferry_move_call *call = list->call;
-	struct ferry_migrate_options options = {
+	struct ferry_page_list pages = {
+		.space = list->space,
+		.pages = list->pages,
 		.stall_budget_ns = call->stall_budget_ns,
 		.move_all = call->move_all,
 		.seed = call->seed,
 	};
-	int err;
+	struct ferry_new_pages new_pages;
+	int64_t result;
 
 	fill_items(list);
 	merge_items(list);
 	unite_huge(list);
-	err = ferry_migrate(list->space, list->moves, list->move_count, &options);
-	if (err == -ENOMEM)
-		return err;
+	pages.count = list->page_count;
+	ferry_new_pages_init(&new_pages, list->space);
+	result = ferry_migrate_list(&pages, ferry_new_page, NULL, &new_pages);
+	if (result == -ENOMEM)
+		return result;
 	scatter(list);
 	/* A program that ends in mid-call has its pages where they are; one that had ended is none.
 	 */
-	if (err != 0 && !is_any_moved(list))
-		return err;
+	if (result < 0 && !is_any_moved(list))
+		return result;
 	return call->seed ? result_seed(list) : result_linux(list);
 }
 
 int64_t ferry_move_pages_in(struct ferry_space *space, const struct ferry_move_call *call)
 {
-	const size_t each = 2 * sizeof(struct item) + sizeof(struct ferry_move);
+	const size_t each = 2 * sizeof(struct item) + sizeof(struct ferry_page);
 	struct list list = { .space = space, .call = call };
-	uint64_t few[FEW * (2 * sizeof(struct item) + sizeof(struct ferry_move)) / 8];
+	uint64_t few[FEW * (2 * sizeof(struct item) + sizeof(struct ferry_page)) / 8];
 	void *memory = few;
 	int64_t result;
 
@@ -263,8 +262,9 @@ int64_t ferry_move_pages_in(struct ferry_space *space, const struct ferry_move_c
 	ferry_count(&space->books->counters.move_calls, 1);
 	if (call->count == 0)
 		return call->seed ? -ENOENT : 0;
-	if (check_nodes(space, call) != 0)
-		return -ENODEV;
+	result = check_nodes(space, call);
+	if (result != 0)
+		return result;
 	if (call->count > FEW)
 		memory = call->count > INT32_MAX ? NULL : ferry_os->alloc(call->count * each);
 	if (memory == NULL)
@@ -317,7 +317,7 @@ struct sweep {
 	struct ferry_space *space;
 	const struct ferry_range_call *call;
 	struct ferry_range_result *result;
-	struct ferry_move *moves;
+	struct ferry_page *pages;
 	size_t count;
 	ferry_va va;        /* how far it has come */
 	size_t done_before; /* entries of earlier chunks */
@@ -340,8 +340,8 @@ static void sweep_entries(struct sweep *s, const struct ferry_pte *leaf, uint32_
 		}
 		if (!ferry_nodeset_has(&s->call->from, ferry_pte_frame(pte).node))
 			continue;
-		s->moves[s->count].va = va;
-		s->moves[s->count++].target = s->call->target;
+		s->pages[s->count++] =
+			(struct ferry_page){ .va = va, .target = s->call->target };
 	}
 }
 
@@ -384,7 +384,7 @@ static bool sweep_collect(struct sweep *s)
 	s->count = 0;
 	ferry_lock_acquire(&s->space->lock);
 	/* Whole leaves, so that no huge frame is cut in two. */
-	while (more && s->count + FERRY_HUGE_PAGES <= RANGE_MOVES)
+	while (more && s->count + FERRY_HUGE_PAGES <= RANGE_PAGES)
 		more = sweep_step(s);
 	ferry_lock_release(&s->space->lock);
 	return more;
@@ -401,25 +401,30 @@ static bool sweep_between(void *context, size_t done)
 
 static int sweep_migrate(struct sweep *s)
 {
-	struct ferry_migrate_options options = {
+	struct ferry_page_list list = {
+		.space = s->space,
+		.pages = s->pages,
+		.count = s->count,
 		.stall_budget_ns = s->call->stall_budget_ns,
 		.move_all = s->call->move_all,
 		.seed = s->call->seed,
 		.between = sweep_between,
 		.context = s,
 	};
-	int err;
+	struct ferry_new_pages new_pages;
+	int64_t result;
 
 	if (s->count == 0)
 		return 0;
-	err = ferry_migrate(s->space, s->moves, s->count, &options);
-	if (err == -ENOMEM)
-		return err;
+	ferry_new_pages_init(&new_pages, s->space);
+	result = ferry_migrate_list(&list, ferry_new_page, NULL, &new_pages);
+	if (result == -ENOMEM)
+		return -ENOMEM;
 	s->result->asked_pages += s->count;
 	s->done_before += s->count;
 	for (size_t i = 0; i < s->count; i++)
-		s->result->reasons[s->moves[i].reason]++;
-	return err;
+		s->result->reasons[s->pages[i].reason]++;
+	return result < 0 ? (int)result : 0;
 }
 
 int ferry_move_range_in(struct ferry_space *space, const struct ferry_range_call *call,
@@ -431,22 +436,22 @@ int ferry_move_range_in(struct ferry_space *space, const struct ferry_range_call
 		.result = result,
 		.va = ferry_page_down(call->start),
 	};
-	const size_t bytes = RANGE_MOVES * sizeof(struct ferry_move);
+	const size_t bytes = RANGE_PAGES * sizeof(struct ferry_page);
 	bool more = true;
 	int err = 0;
 
 	memset(result, 0, sizeof(*result));
-	if (call->target < 0 || (uint32_t)call->target >= space->machine->node_count ||
-	    ferry_machine_nodes(space->machine)[call->target].capacity_pages == 0)
-		return -ENODEV;
-	s.moves = ferry_os->alloc(bytes);
-	if (s.moves == NULL)
+	err = ferry_space_check_target(space, call->target);
+	if (err != 0)
+		return err;
+	s.pages = ferry_os->alloc(bytes);
+	if (s.pages == NULL)
 		return -ENOMEM;
 	ferry_count(&space->books->counters.move_calls, 1);
 	while (more && err == 0 && !result->stopped) {
 		more = sweep_collect(&s);
 		err = sweep_migrate(&s);
 	}
-	ferry_os->free(s.moves, bytes);
+	ferry_os->free(s.pages, bytes);
 	return err;
 }

@@ -41,10 +41,10 @@ void ferry_books_query_range(const struct ferry_books *books, ferry_va start, si
 
 /*
  * The whole move call on validated arguments (flags, rights and pointers are the door's affair):
- * checks nodes (-ENODEV unknown or memoryless; nothing moved then), sorts, merges duplicates (the
- * last target wins, every entry of one page reports that page), migrates, scatters statuses.
- * => lock NOT held. >= 0 pages not moved by the rule of the contract, or -ENODEV, -ENOMEM (control
- *    array), -ENOENT (seed: nothing needed moving), -ESRCH.
+ * checks nodes (at the first one that is wrong -ENODEV or -EACCES; nothing moved then), sorts,
+ * merges duplicates (the last target wins, every entry of one page reports that page), migrates.
+ * => lock NOT held. >= 0 pages not moved by the rule of the contract, or -ENODEV, -EACCES, -ENOMEM
+ *    (control array), -ENOENT (seed: nothing needed moving), -ESRCH.
  */
 FERRY_MUST_CHECK int64_t ferry_move_pages_in(struct ferry_space *space,
 					     const struct ferry_move_call *call);
@@ -57,7 +57,7 @@ struct ferry_range_call {
 	bool move_all;
 	bool seed;
 	uint64_t stall_budget_ns;
-	bool (*between)(void *context, size_t done_pages); /* as in ferry_migrate_options */
+	bool (*between)(void *context, size_t done_pages); /* as in ferry_page_list */
 	void *context;
 };
 
@@ -69,7 +69,8 @@ struct ferry_range_result {
 
 /* => resident pages that a range call would ask for, from books (no lock, a moment's truth). */
 uint64_t ferry_range_count(const struct ferry_books *books, const struct ferry_range_call *call);
-/* Moves the resident pages of a range. => lock NOT held. 0, -ENODEV, -ENOMEM, -ESRCH. */
+/* Moves the resident pages of a range. => lock NOT held. 0, -ENODEV, -EACCES, -ENOMEM,
+ * -ESRCH. */
 FERRY_MUST_CHECK int ferry_move_range_in(struct ferry_space *space,
 					 const struct ferry_range_call *call,
 					 struct ferry_range_result *result);

@@ -20,15 +20,19 @@ enum {
 
 struct ferry_mover {
 	struct ferry_space *space;
-	struct ferry_move *moves;
+	const struct ferry_page_list *list;
+	struct ferry_page *entries; /* those of the list */
 	size_t count;
-	const struct ferry_migrate_options *options;
+	ferry_get_new_page *get_new_page;
+	ferry_put_new_page *put_new_page; /* or NULL */
+	void *private;
 	uint64_t budget_ns;
 	uint64_t page_ns; /* how long a page was away for each page of its batch, lately; 0: unknown
 			   */
 	uint32_t limit;   /* pages of the next batch */
 	uint32_t pass;
 	size_t done;    /* entries with an answer */
+	size_t failed;  /* of these, pages that could not be moved */
 	size_t moved;   /* pages that moved in this pass */
 	bool busy;      /* entries were put off in this pass that time may help */
 	bool events;    /* an event has to be read before anything else */
@@ -41,7 +45,7 @@ struct ferry_mover {
 		huge_source; /* what to copy if it is a huge frame: an event may split it */
 	struct ferry_run huge_target;
 	bool home;          /* the flight goes back: only a part of a huge frame would leave */
-	uint32_t wish;      /* longest run of frames to ask for: falls where there are scraps */
+	uint32_t wanted;    /* pages of the batch that have the first one's target */
 	struct ferry_nodeset full; /* target nodes without a frame, until one leaves them */
 
 	/* Valid while the lock is held. */
@@ -89,7 +93,7 @@ uint8_t ferry_mover_look(struct ferry_mover *m, ferry_va va);
 void ferry_mover_settle_shared(struct ferry_mover *m, size_t index);
 
 /*
- * Collects pages from moves[*next] on into flight.pages (va, source, index), answering those that
+ * Collects pages from entries[*next] on into flight.pages (va, source, index), answering those that
  * need no move. A huge frame comes alone; m->group_end is set then.
  * => lock held. Pages; *next = the first entry not looked at.
  */

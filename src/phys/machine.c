@@ -2,7 +2,8 @@
 /*
  * machine.c - see machine.h.
  *
- * Layout: header | nodes[] | distances[] | cpu_nodes[] | processes[], each part on a cache line.
+ * Layout: header | nodes[] | distances[] | cpu_nodes[] | processes[] | mems[], each part on a cache
+ * line.
  */
 #include <errno.h>
 #include <string.h>
@@ -10,7 +11,7 @@
 #include "phys/machine.h"
 
 struct layout {
-	uint64_t nodes, distances, cpu_nodes, processes, end;
+	uint64_t nodes, distances, cpu_nodes, processes, mems, end;
 };
 
 static uint64_t aligned(uint64_t offset)
@@ -27,8 +28,10 @@ static struct layout layout_of(uint32_t node_count)
 	layout.distances = aligned(layout.nodes + n * sizeof(struct ferry_node));
 	layout.cpu_nodes = aligned(layout.distances + n * n);
 	layout.processes = aligned(layout.cpu_nodes + FERRY_CPUS_MAX * sizeof(int16_t));
-	layout.end = ferry_page_up(layout.processes +
-				   FERRY_PROCESSES_MAX * sizeof(struct ferry_process));
+	layout.mems = aligned(layout.processes +
+			      FERRY_PROCESSES_MAX * sizeof(struct ferry_process));
+	layout.end =
+		ferry_page_up(layout.mems + FERRY_PROCESSES_MAX * sizeof(struct ferry_nodeset));
 	return layout;
 }
 
@@ -50,10 +53,13 @@ void ferry_machine_layout(struct ferry_machine *machine, uint32_t node_count)
 	machine->stall_budget_ns = 1000000;
 	machine->policy.mode = FERRY_POLICY_LOCAL;
 	ferry_nodeset_fill(&machine->policy.nodes, node_count);
+	ferry_nodeset_fill(&machine->mems, node_count);
+	machine->max_count = FERRY_COUNT_MAX;
 	machine->nodes_offset = layout.nodes;
 	machine->distances_offset = layout.distances;
 	machine->cpu_nodes_offset = layout.cpu_nodes;
 	machine->processes_offset = layout.processes;
+	machine->mems_offset = layout.mems;
 	for (uint32_t i = 0; i < node_count; i++)
 		ferry_machine_nodes(machine)[i].real_node = -1;
 	distances = ferry_machine_distances(machine);
@@ -78,7 +84,7 @@ int ferry_machine_validate(const struct ferry_machine *machine, size_t size_byte
 	    machine->nodes_offset != layout.nodes ||
 	    machine->distances_offset != layout.distances ||
 	    machine->cpu_nodes_offset != layout.cpu_nodes ||
-	    machine->processes_offset != layout.processes)
+	    machine->processes_offset != layout.processes || machine->mems_offset != layout.mems)
 		return -EINVAL;
 	return 0;
 }

@@ -17,6 +17,9 @@
 
 enum { FERRY_MACHINE_VERSION = 2, FERRY_PROCESSES_MAX = 4096, FERRY_CPUS_MAX = 1024 };
 
+/* Entries of a move_pages() call, unless the machine has a lower limit: indices are 32 bits. */
+#define FERRY_COUNT_MAX ((UINT64_C(1) << 31) - 1)
+
 enum ferry_node_kind { FERRY_NODE_RAM = 0 };
 
 enum ferry_policy_mode {
@@ -88,10 +91,15 @@ struct ferry_machine {
 	uint32_t strict;      /* (c) 1: programs that cannot be managed are not executed */
 	uint32_t spare;
 	struct ferry_policy policy; /* (c) */
+	struct ferry_nodeset mems;     /* (c) of processes that inherit none */
+	struct ferry_nodeset unusable; /* (a) nodes without memory, and nodes that are offline */
+	uint64_t max_count;            /* (c) entries of a move_pages() call */
 	uint64_t nodes_offset;      /* (c) struct ferry_node[node_count] */
 	uint64_t distances_offset;  /* (c) uint8_t[node_count * node_count], 10 = local */
 	uint64_t cpu_nodes_offset;  /* (c) int16_t[FERRY_CPUS_MAX]: node of each CPU */
 	uint64_t processes_offset;  /* (c) struct ferry_process[FERRY_PROCESSES_MAX] */
+	uint64_t mems_offset;       /* (c) struct ferry_nodeset[FERRY_PROCESSES_MAX]: nodes that
+				       each process may use, as cpuset(7)'s mems; each (a) */
 };
 
 static inline struct ferry_node *ferry_machine_nodes(const struct ferry_machine *machine)
@@ -114,11 +122,33 @@ static inline struct ferry_process *ferry_machine_processes(const struct ferry_m
 	return (struct ferry_process *)((uintptr_t)machine + machine->processes_offset);
 }
 
+/* Apart from the table, so that a search there stays short. */
+static inline struct ferry_nodeset *ferry_machine_mems(const struct ferry_machine *machine,
+						       uint32_t process)
+{
+	return (struct ferry_nodeset *)((uintptr_t)machine + machine->mems_offset) + process;
+}
+
+/* A member of a set that the keeper may be changing. */
+static inline bool ferry_machine_set_has(const struct ferry_nodeset *set, uint32_t node)
+{
+	return (__atomic_load_n(&set->word[node / 64], __ATOMIC_RELAXED) >> (node % 64) & 1) != 0;
+}
+
+/* Is there such a node, with memory, and online? */
+static inline bool ferry_machine_has_memory(const struct ferry_machine *machine, int64_t node)
+{
+	return node >= 0 && node < machine->node_count &&
+	       ferry_machine_nodes(machine)[node].capacity_pages != 0 &&
+	       !ferry_machine_set_has(&machine->unusable, (uint32_t)node);
+}
+
 /* Bytes that a segment for node_count nodes takes, a multiple of the page size. */
 uint64_t ferry_machine_size_bytes(uint32_t node_count);
 /*
  * Lays out a zeroed segment of ferry_machine_size_bytes(node_count): header, offsets, distances
- * (10 on the diagonal, 20 elsewhere), CPUs of no node (-1), policy local, 1 ms stall budget.
+ * (10 on the diagonal, 20 elsewhere), CPUs of no node (-1), policy local, 1 ms stall budget, all
+ * nodes allowed, 2^31-1 entries a call.
  */
 void ferry_machine_layout(struct ferry_machine *machine, uint32_t node_count);
 /*

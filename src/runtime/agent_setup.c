@@ -288,7 +288,18 @@ static int host_mapping_at(void *context, ferry_va va, ferry_va *start, ferry_va
 	*start = mapping.start;
 	*end = mapping.end;
 	*anonymous = mapping.anonymous && !ferry_zone_covers(mapping.start, mapping.end);
-	return 0;
+	return mapping.kernels ? -EFAULT : 0;
+}
+
+static int host_page_at(void *context, ferry_va va)
+{
+	void *address = (void *)va;
+	int status = -ENOSYS;
+
+	(void)context;
+	if (ferry_sys6(SYS_move_pages, 0, 1, (long)&address, 0, (long)&status, 0))
+		return -ENOSYS;
+	return status;
 }
 
 static int protection_at(void *context, ferry_va *start, ferry_va *end)
@@ -312,6 +323,8 @@ static int make_space(struct ferry_agent *agent)
 		.give_back = host_give_back,
 		.read_events = host_read_events,
 		.mapping_at = host_mapping_at,
+		.page_at = host_page_at,
+		.allowed = ferry_machine_mems(agent->machine, ferry_door.process),
 	};
 	uint32_t n = agent->machine->node_count;
 	uint64_t *slots = ferry_zone_alloc(n * sizeof(slots[0]));

@@ -167,8 +167,9 @@ static int map_books(int fd, const struct ferry_books **books)
 	return 0;
 }
 
-/* The agent may be asleep: the keeper wakes it, and is asked again. => as the keeper says. */
-static int ask_attach(struct ferry_client *client, const struct ferry_msg *msg,
+/* Asks for something that needs an agent: if it sleeps the keeper wakes it, and is asked again.
+ * => as the keeper says. */
+static int ask_awake(struct ferry_client *client, const struct ferry_msg *msg,
 		      struct ferry_packet *packet)
 {
 	const struct timespec millisecond = { .tv_nsec = 1000000 };
@@ -197,7 +198,7 @@ static int attach(struct ferry_client *client, enum ferry_client_mode mode)
 	};
 	uint32_t fd_count = mode == FERRY_CLIENT_LOOK ? 1 : 2;
 	struct ferry_packet packet = { .fd_count = 0 };
-	int error = ask_attach(client, &msg, &packet);
+	int error = ask_awake(client, &msg, &packet);
 
 	if (error == 0)
 		error = packet.fd_count == fd_count ? map_books(packet.fds[0], &client->books)
@@ -233,6 +234,44 @@ void ferry_client_close(struct ferry_client *client)
 	if (client->channel >= 0)
 		(void)close(client->channel);
 	ferry_client_disconnect(&client->keeper);
+}
+
+/* --- the keeper's own ---------------------------------------------------------------------- */
+
+int ferry_client_set_mems(struct ferry_client *client, const struct ferry_nodeset *nodes)
+{
+	const struct ferry_msg msg = {
+		.version = FERRY_PROTO_VERSION,
+		.kind = FERRY_MSG_MEMS,
+		.a = (uint64_t)client->pid,
+		.b = (uint64_t)syscall(SYS_gettid),
+		.nodes = *nodes,
+	};
+	struct ferry_packet packet = { .fd_count = 0 };
+	int error = ask_awake(client, &msg, &packet);
+
+	close_fds(&packet);
+	return error;
+}
+
+int ferry_client_set_online(struct ferry_client_machine *machine, uint32_t node, bool online,
+			    char *why)
+{
+	const struct ferry_msg msg = {
+		.version = FERRY_PROTO_VERSION,
+		.kind = FERRY_MSG_NODE,
+		.node = (int32_t)node,
+		.a = online ? 1 : 0,
+	};
+	struct ferry_packet packet;
+	int error = ask_keeper(machine->control, &msg, &packet);
+
+	if (error != 0)
+		return error;
+	close_fds(&packet);
+	packet.msg.text[sizeof(packet.msg.text) - 1] = '\0';
+	memcpy(why, packet.msg.text, sizeof(packet.msg.text));
+	return packet.msg.status;
 }
 
 /* --- requests ---------------------------------------------------------------------------- */

@@ -45,6 +45,17 @@ FERRY_MUST_CHECK int ferry_client_open(struct ferry_client *client, int32_t pid,
 				       enum ferry_client_mode mode);
 void ferry_client_close(struct ferry_client *client);
 
+/* Sets the nodes that the process may use. => 0, -ESRCH, -EPERM, -ENODEV (none of them has memory),
+ * -ETIMEDOUT, -EPROTO, -errno. */
+FERRY_MUST_CHECK int ferry_client_set_mems(struct ferry_client *client,
+					   const struct ferry_nodeset *nodes);
+/*
+ * Takes a node of the machine online or offline. => 0; -EPERM; -ENODEV (no such node, or it has no
+ * memory); -EBUSY with *why (FERRY_MSG_TEXT bytes) filled; -ETIMEDOUT, -EPROTO, -errno.
+ */
+FERRY_MUST_CHECK int ferry_client_set_online(struct ferry_client_machine *machine, uint32_t node,
+					     bool online, char *why);
+
 /* What is said during a request. Functions may be NULL. */
 struct ferry_client_hooks {
 	/* => true: cancel; the answer still comes. Called for every PROGRESS, and with

@@ -4,6 +4,8 @@
 #include "runtime/clients.h"
 
 #include "runtime/join.h"
+#include "runtime/mems.h"
+#include "runtime/offline.h"
 #include "runtime/rights.h"
 #include "runtime/watch.h"
 
@@ -132,6 +134,7 @@ static void attach(struct ferry_keeper *keeper, int client, const struct ferry_p
 
 static void disconnect(struct ferry_keeper *keeper, uint32_t index)
 {
+	ferry_offline_client_left(keeper, index);
 	ferry_keeper_unwatch(keeper, keeper->clients[index]);
 	(void)close(keeper->clients[index]);
 	keeper->clients[index] = -1;
@@ -159,6 +162,10 @@ void ferry_clients_serve(struct ferry_keeper *keeper, uint32_t index)
 		answer(client, 0, "", &keeper->machine_fd, 1);
 	else if (packet.msg.kind == FERRY_MSG_ATTACH)
 		attach(keeper, client, &packet);
+	else if (packet.msg.kind == FERRY_MSG_MEMS)
+		answer(client, ferry_mems_set(keeper, &packet), "", NULL, 0);
+	else if (packet.msg.kind == FERRY_MSG_NODE)
+		ferry_offline_request(keeper, index, &packet);
 	else if (packet.msg.kind == FERRY_MSG_UNMANAGED)
 		ferry_watch_unmanaged(keeper, &packet.msg);
 	else

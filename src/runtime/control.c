@@ -222,9 +222,10 @@ static int64_t serve_arrays(struct client *client, const struct ferry_msg *msg, 
 static void serve_pages(struct client *client, const struct ferry_packet *packet)
 {
 	struct ferry_msg done = {.status = -EPERM};
-	const uint64_t limit = (UINT64_C(1) << 31) - 1;
 
-	if (packet->fd_count < 1 || packet->msg.a > limit) {
+	if (packet->msg.a > client->agent->machine->max_count) {
+		done.status = -E2BIG;
+	} else if (packet->fd_count < 1) {
 		done.status = -EINVAL;
 	} else if (may_move(client, packet->msg.flags)) {
 		int64_t result = serve_arrays(client, &packet->msg, packet->fds[0]);

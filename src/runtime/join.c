@@ -5,6 +5,7 @@
 
 #include "base/sys.h"
 #include "runtime/lease.h"
+#include "runtime/mems.h"
 #include "runtime/watch.h"
 
 #include <errno.h>
@@ -150,6 +151,7 @@ static int take_slot(struct ferry_keeper *keeper, struct ferry_keeper_process *p
 		if (slot >= keeper->process_end)
 			keeper->process_end = slot + 1;
 		process->slot = slot;
+		ferry_mems_inherit(keeper, process);
 		entry = entry_of(keeper, process);
 		__atomic_store_n(&entry->joins, entry->joins + 1, __ATOMIC_RELAXED);
 		__atomic_store_n(&entry->start_time_ns, ferry_keeper_now_ns(), __ATOMIC_RELAXED);
@@ -214,6 +216,7 @@ void ferry_join_release(struct ferry_keeper *keeper, struct ferry_keeper_process
 	const int watched[] = { process->program_fd, process->agent_fd, process->up };
 
 	ferry_lease_release(keeper, process);
+	ferry_mems_keep(keeper, process);
 	/* A duplicate elsewhere would keep a closed descriptor in the epoll set. */
 	for (size_t i = 0; i < FERRY_ARRAY_SIZE(watched); i++)
 		ferry_keeper_unwatch(keeper, watched[i]);

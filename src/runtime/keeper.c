@@ -7,6 +7,8 @@
 #include "runtime/hostinfo.h"
 #include "runtime/join.h"
 #include "runtime/lease.h"
+#include "runtime/mems.h"
+#include "runtime/offline.h"
 #include "runtime/segment.h"
 #include "runtime/watch.h"
 
@@ -147,6 +149,7 @@ int ferry_keeper_init(struct ferry_keeper *keeper, const struct ferry_machine_sp
 	keeper->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	for (uint32_t i = 0; i < FERRY_CLIENTS_MAX; i++)
 		keeper->clients[i] = -1;
+	ferry_mems_init(keeper);
 	result = make_segment(keeper, spec);
 	if (result == 0)
 		result = open_device(keeper);
@@ -241,6 +244,9 @@ static int next_timeout(const struct ferry_keeper *keeper)
 	uint64_t deadline_ns = lease_ns < watch_ns ? lease_ns : watch_ns;
 	uint64_t now_ns = ferry_keeper_now_ns();
 
+	if (ferry_offline_deadline(keeper) < deadline_ns)
+		deadline_ns = ferry_offline_deadline(keeper);
+
 	if (deadline_ns == UINT64_MAX)
 		return -1;
 	return deadline_ns <= now_ns ? 0 : (int)((deadline_ns - now_ns + 999999) / 1000000);
@@ -273,5 +279,6 @@ void ferry_keeper_serve(struct ferry_keeper *keeper)
 		now_ns = ferry_keeper_now_ns();
 		ferry_lease_expire(keeper, now_ns);
 		ferry_watch_expire(keeper, now_ns);
+		ferry_offline_expire(keeper, now_ns);
 	}
 }

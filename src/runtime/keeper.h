@@ -31,7 +31,7 @@
 #include "runtime/rundir.h"
 #include "runtime/spec.h"
 
-enum { FERRY_CLIENTS_MAX = 256, FERRY_TOLD_MAX = 64 };
+enum { FERRY_CLIENTS_MAX = 256, FERRY_TOLD_MAX = 64, FERRY_MEMS_KEPT_MAX = 64 };
 
 /* What an epoll event is about; kept with an index (process slot, client) in its data. */
 enum ferry_keeper_source {
@@ -49,6 +49,23 @@ enum ferry_recall_state {
 	FERRY_RECALL_NONE = 0,
 	FERRY_RECALL_ASKED, /* waiters count on its answer */
 	FERRY_RECALL_LATE,  /* did not answer in time; not asked again before it has answered */
+};
+
+/* A node that is to go offline: leases that nobody uses are being recalled. */
+struct ferry_keeper_offline {
+	bool active;
+	uint32_t node;
+	uint32_t client; /* who is to be answered */
+	uint32_t rounds; /* recalls that were asked for */
+	uint64_t deadline_ns;
+};
+
+/* The nodes that a process may use that has left the machine by an exec: it may come back, and
+ * have children. */
+struct ferry_keeper_mems {
+	int32_t pid;
+	int pidfd; /* -1: free */
+	struct ferry_nodeset nodes;
 };
 
 /* A lease that could not be granted at once. */
@@ -95,6 +112,8 @@ struct ferry_keeper {
 	int clients[FERRY_CLIENTS_MAX]; /* -1: free */
 	uint32_t *recalls;              /* per node: answers waited for */
 	uint64_t lease_order;
+	struct ferry_keeper_offline offline;
+	struct ferry_keeper_mems mems_kept[FERRY_MEMS_KEPT_MAX];
 	uint64_t told[FERRY_TOLD_MAX]; /* hashes of what people were told of unmanaged programs */
 	uint32_t told_count;
 	char socket_path[FERRY_RUNDIR_PATH_MAX + 40];

@@ -3,6 +3,7 @@
 #include "runtime/lease.h"
 
 #include "runtime/join.h"
+#include "runtime/offline.h"
 
 #include <errno.h>
 
@@ -36,13 +37,16 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
 }
 
 /* What may be granted of a node just now. */
-static uint64_t grantable(const struct ferry_node *node, uint64_t want)
+static uint64_t grantable(struct ferry_keeper *keeper, uint32_t index, uint64_t want)
 {
+	const struct ferry_node *node = node_of(keeper, index);
 	uint64_t free = node->leased_pages < node->capacity_pages
 				? node->capacity_pages - node->leased_pages
 				: 0;
 	uint64_t share = free / 8 > FERRY_LEASE_GRAIN ? free / 8 : FERRY_LEASE_GRAIN;
 
+	if (!ferry_machine_has_memory(keeper->machine, index))
+		return 0;
 	return min_u64(want, min_u64(free, share));
 }
 
@@ -139,8 +143,8 @@ void ferry_lease_request(struct ferry_keeper *keeper, struct ferry_keeper_proces
 		grant(keeper, process, node, want);
 		return;
 	}
-	pages = grantable(node_of(keeper, node), want);
-	if (pages == 0 && node_of(keeper, node)->capacity_pages != 0 &&
+	pages = grantable(keeper, node, want);
+	if (pages == 0 && ferry_machine_has_memory(keeper->machine, node) &&
 	    recall(keeper, process, node, want)) {
 		process->wait = (struct ferry_lease_wait){
 			.active = true,
@@ -190,6 +194,9 @@ uint64_t ferry_lease_advance(struct ferry_keeper *keeper, struct ferry_keeper_pr
 	    keeper->waiter_count != 0)
 		return 0;
 	*node = node_of_cpu(keeper, cpu);
+	if (!ferry_machine_has_memory(machine, *node) ||
+	    !ferry_machine_set_has(ferry_machine_mems(machine, process->slot), *node))
+		return 0;
 	if (node_of(keeper, *node)->leased_pages >= node_of(keeper, *node)->capacity_pages)
 		return 0;
 	free = node_of(keeper, *node)->capacity_pages - node_of(keeper, *node)->leased_pages;
@@ -222,7 +229,7 @@ static void serve_waiters(struct ferry_keeper *keeper, uint32_t node)
 	struct ferry_keeper_process *process;
 
 	while ((process = first_waiter(keeper, node)) != NULL) {
-		uint64_t pages = grantable(node_of(keeper, node), process->wait.want);
+		uint64_t pages = grantable(keeper, node, process->wait.want);
 
 		if (pages == 0 && keeper->recalls[node] != 0)
 			return;
@@ -243,6 +250,7 @@ void ferry_lease_return(struct ferry_keeper *keeper, struct ferry_keeper_process
 	if (msg->b == 1)
 		recall_answered(keeper, process, node);
 	serve_waiters(keeper, node);
+	ferry_offline_leases_changed(keeper, node);
 }
 
 void ferry_lease_release(struct ferry_keeper *keeper, struct ferry_keeper_process *process)
@@ -254,7 +262,13 @@ void ferry_lease_release(struct ferry_keeper *keeper, struct ferry_keeper_proces
 		account(keeper, process, node, 0);
 		recall_answered(keeper, process, node);
 		serve_waiters(keeper, node);
+		ferry_offline_leases_changed(keeper, node);
 	}
+}
+
+bool ferry_lease_recall(struct ferry_keeper *keeper, uint32_t node)
+{
+	return recall(keeper, NULL, node, LEASE_MAX);
 }
 
 /* Nobody counts any longer on those who have not answered. */

@@ -35,6 +35,8 @@ uint64_t ferry_lease_advance(struct ferry_keeper *keeper, struct ferry_keeper_pr
 void ferry_lease_repeat_recalls(struct ferry_keeper *keeper, struct ferry_keeper_process *process);
 /* The process has ended: all of its leases come back, its request is forgotten. */
 void ferry_lease_release(struct ferry_keeper *keeper, struct ferry_keeper_process *process);
+/* Asks every process for what it does not use of node. => true if an answer can be hoped for. */
+bool ferry_lease_recall(struct ferry_keeper *keeper, uint32_t node);
 /* Answers the requests whose time is over. */
 void ferry_lease_expire(struct ferry_keeper *keeper, uint64_t now_ns);
 /* => when ferry_lease_expire() is needed next, UINT64_MAX: not at all. */

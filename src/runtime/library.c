@@ -88,8 +88,9 @@ static int open_other(struct ferry_client *client, pid_t pid, enum ferry_client_
 static long move_other(pid_t pid, const struct ferry_remote_call *call)
 {
 	struct ferry_client client;
-	int64_t result = open_other(&client, pid,
-				    call->nodes != NULL ? FERRY_CLIENT_ASK : FERRY_CLIENT_LOOK);
+	int64_t result =
+		ferry_remote_open(&client, pid, call->flags,
+				  call->nodes != NULL ? FERRY_CLIENT_ASK : FERRY_CLIENT_LOOK);
 
 	if (result != 0)
 		return (long)result;
@@ -160,8 +161,7 @@ static int take_options(const struct ferry_move_options *from, struct ferry_move
 static int make_message(const struct ferry_machine *machine, int node,
 			const struct ferry_move_options *options, struct ferry_msg *msg)
 {
-	if (node < 0 || (uint32_t)node >= machine->node_count ||
-	    ferry_machine_nodes(machine)[node].capacity_pages == 0)
+	if (!ferry_machine_has_memory(machine, node))
 		return -ENODEV;
 	msg->version = FERRY_PROTO_VERSION;
 	msg->kind = FERRY_MSG_MOVE_RANGE;
@@ -181,7 +181,7 @@ static int move_range_other(pid_t pid, struct ferry_msg *msg, int node,
 			    struct ferry_move_report *report)
 {
 	struct ferry_client client;
-	int result = open_other(&client, pid, FERRY_CLIENT_ASK);
+	int result = ferry_remote_open(&client, pid, options->flags, FERRY_CLIENT_ASK);
 
 	if (result != 0)
 		return result;

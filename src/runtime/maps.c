@@ -72,6 +72,7 @@ static int query(int fd, ferry_va va, struct ferry_mapping *mapping)
 	mapping->anonymous = q.inode == 0 && q.dev_major == 0 && q.dev_minor == 0 &&
 			     !(q.vma_flags & MAP_SHARED_FLAG) && !is_kernels(name) &&
 			     name[0] != '/';
+	mapping->kernels = is_kernels(name);
 	return 0;
 }
 
@@ -111,6 +112,7 @@ static void parse_line(const char *line, struct ferry_mapping *mapping)
 	while (*p == ' ')
 		p++;
 	mapping->anonymous = perms[3] == 'p' && inode == 0 && !is_kernels(p) && *p != '/';
+	mapping->kernels = is_kernels(p);
 }
 
 static int search_text(int fd, ferry_va va, struct ferry_mapping *mapping)

@@ -10,6 +10,7 @@ struct ferry_mapping {
 	ferry_va end;
 	int protection; /* PROT_READ, PROT_WRITE, PROT_EXEC */
 	bool anonymous; /* private, backed by no file, not the kernel's own */
+	bool kernels;   /* the kernel's own: vdso, vvar */
 };
 
 /*

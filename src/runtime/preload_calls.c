@@ -31,7 +31,6 @@ enum {
 	FLAGS_CONTRACT = FERRY_CONTRACT_LINUX | FERRY_CONTRACT_SEED,
 };
 
-#define COUNT_MAX ((UINT64_C(1) << 31) - 1)
 #define SETTLE_NS UINT64_C(200000)
 
 /* --- buffers -------------------------------------------------------------------------- */
@@ -173,17 +172,12 @@ static int host_status(uint64_t page)
 	return status;
 }
 
-/* Entries of memory that pageferry does not manage: the kernel says whether there is anything. A
- * query gets its word, a move is refused. */
-static void settle_unmanaged(struct arrays *a, size_t count, bool query)
+/* Queries of memory that pageferry does not manage have the kernel's word. */
+static void settle_unmanaged(struct arrays *a, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		int status;
-
-		if (a->reasons[i] != FERRY_REASON_UNMANAGED)
-			continue;
-		status = host_status(a->pages[i]);
-		a->status[i] = query || status < 0 ? status : -EBUSY;
+		if (a->reasons[i] == FERRY_REASON_UNMANAGED)
+			a->status[i] = host_status(a->pages[i]);
 	}
 }
 
@@ -207,7 +201,7 @@ static void query(struct arrays *a, size_t count)
 	/* It may be memory that libc mapped for itself a moment ago. */
 	(void)ferry_door_ask(FERRY_REQUEST_SCAN, 0, 0, 0, 0);
 	query_books(a, count);
-	settle_unmanaged(a, count, true);
+	settle_unmanaged(a, count);
 }
 
 static void need_movers(void)
@@ -220,8 +214,6 @@ static void need_movers(void)
 
 static int64_t move(struct arrays *a, size_t count, unsigned flags)
 {
-	int64_t ret;
-
 	wait_until_settled();
 	query_books(a, count);
 	if (has_unmanaged(a, count))
@@ -236,10 +228,7 @@ static int64_t move(struct arrays *a, size_t count, unsigned flags)
 		.seed = is_seed(flags),
 		.move_all = (flags & FERRY_MOVE_ALL) != 0,
 	};
-	ret = ferry_door_ask(FERRY_REQUEST_MOVE_PAGES, (uint64_t)(uintptr_t)&a->call, 0, 0, 0);
-	if (ret >= 0 || ret == -ENOENT || ret == -ENOMEM)
-		settle_unmanaged(a, count, false);
-	return ret;
+	return ferry_door_ask(FERRY_REQUEST_MOVE_PAGES, (uint64_t)(uintptr_t)&a->call, 0, 0, 0);
 }
 
 static int copy_in(struct arrays *a, const struct call *c)
@@ -326,7 +315,7 @@ static int64_t call_own(const struct call *c)
 		return err;
 	if (!ferry_door_is_open())
 		return -ESRCH;
-	if (c->count > COUNT_MAX)
+	if (c->count > ferry_door.machine->max_count)
 		return -E2BIG;
 	if (c->count == 0)
 		return c->nodes && is_seed(c->flags) ? -ENOENT : 0;

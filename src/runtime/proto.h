@@ -90,6 +90,14 @@ enum ferry_msg_kind {
 	FERRY_MSG_LINE,       /* agent -> client. text */
 	FERRY_MSG_DONE,       /* agent -> client. status; a = result; reasons[]; c = ns it took;
 				 d = resident pages asked for */
+	FERRY_MSG_MEMS,       /* client -> keeper on control. a = pid, b = tid of the caller, nodes:
+				 the nodes that the process may use from now on. Rights as for
+				 ATTACH. Answer OK with status 0, -ESRCH, -EPERM, -ENODEV (none of
+				 them has memory). */
+	FERRY_MSG_NODE,       /* client -> keeper on control. node, a = 1: online, 0: offline. Only
+				 the machine's user and root may. Answer OK, when it is known, with
+				 status 0, -EPERM, -ENODEV (no such node, or it has no memory),
+				 -EBUSY with text (pages are on it, or it is needed). */
 };
 
 enum ferry_msg_flag {

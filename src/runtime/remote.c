@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "runtime/remote.h"
 
+#include "base/sys.h"
 #include "move/move_pages.h"
 #include "runtime/reason.h"
 #include "runtime/user.h"
@@ -14,9 +15,25 @@
 #include <time.h>
 #include <unistd.h>
 
-#define COUNT_MAX ((UINT64_C(1) << 31) - 1)
-
 enum { QUERY_CHUNK = 4096 };
+
+/* A process that no machine manages is the kernel's. It is asked whether it is there, whether we
+ * may, and whether it has memory at all; its word on nodes would be of the host's. */
+static int why_unmanaged(int32_t pid, unsigned flags)
+{
+	long result = ferry_sys6(SYS_move_pages, pid, 0, 0, 0, 0,
+				 (long)(flags & (FERRY_MOVE | FERRY_MOVE_ALL)));
+
+	return result < 0 && result != -ENOSYS ? (int)result : -ESRCH;
+}
+
+int ferry_remote_open(struct ferry_client *client, int32_t pid, unsigned flags,
+		      enum ferry_client_mode mode)
+{
+	int error = pid < 0 ? -ESRCH : ferry_client_open(client, pid, mode);
+
+	return error == -ENOENT || error == -ESRCH ? why_unmanaged(pid, flags) : error;
+}
 
 /* pages, nodes, status, reasons: as FERRY_MSG_MOVE_PAGES wants them. */
 struct arrays {
@@ -130,7 +147,7 @@ int64_t ferry_remote_move_pages(struct ferry_client *client, const struct ferry_
 	struct arrays arrays;
 	int64_t result;
 
-	if (call->count > COUNT_MAX)
+	if (call->count > client->keeper.machine->max_count)
 		return -E2BIG;
 	if (call->count == 0)
 		return call->nodes != NULL && is_seed(client, call->flags) ? -ENOENT : 0;

@@ -20,6 +20,13 @@ struct ferry_remote_call {
 	unsigned flags;   /* of ferry_move_pages(), checked */
 };
 
+/*
+ * As ferry_client_open(), with the errors of move_pages(): -ESRCH also for a process that no machine
+ * manages, -EINVAL for one without memory (a kernel thread, a zombie). flags: of the call.
+ */
+FERRY_MUST_CHECK int ferry_remote_open(struct ferry_client *client, int32_t pid, unsigned flags,
+				       enum ferry_client_mode mode);
+
 /* All take an open client (mode ASK for moves). Returns are those of the public functions. */
 int64_t ferry_remote_move_pages(struct ferry_client *client, const struct ferry_remote_call *call);
 int ferry_remote_move_range(struct ferry_client *client, struct ferry_msg *msg,

@@ -145,6 +145,12 @@ static int fill(const struct ferry_machine_spec *spec, struct ferry_machine *mac
 		result = deal_named_cpus(spec, machine, error);
 	if (result == 0)
 		deal_other_cpus(spec, machine);
+	for (uint32_t i = 0; i < machine->node_count; i++) {
+		if (ferry_machine_nodes(machine)[i].capacity_pages == 0)
+			ferry_nodeset_add(&machine->unusable, i);
+	}
+	if (result == 0 && spec->mems != NULL)
+		result = ferry_spec_mems(spec->mems, machine, &machine->mems, error);
 	if (result == 0 && spec->policy != NULL)
 		result = ferry_spec_policy(spec->policy, machine, &machine->policy, error);
 	machine->keeper_pid = getpid();
@@ -152,6 +158,8 @@ static int fill(const struct ferry_machine_spec *spec, struct ferry_machine *mac
 	machine->thp = spec->thp;
 	machine->copy_path = spec->copy_path;
 	machine->strict = spec->strict;
+	if (spec->max_count != 0)
+		machine->max_count = spec->max_count;
 	if (spec->stall_budget_ns != 0)
 		machine->stall_budget_ns = spec->stall_budget_ns;
 	(void)snprintf(machine->name, sizeof(machine->name), "%d", machine->keeper_pid);

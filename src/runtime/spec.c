@@ -313,14 +313,28 @@ int ferry_spec_nodes(const char *text, uint32_t *count, uint64_t *size_bytes, ch
 
 /* --- policy ------------------------------------------------------------------------------ */
 
-static int check_policy_nodes(const struct ferry_machine *machine, struct ferry_policy *policy)
+static int check_memory(const struct ferry_machine *machine, const struct ferry_nodeset *set)
 {
-	const struct ferry_node *nodes = ferry_machine_nodes(machine);
 	bool any = false;
 
 	for (uint32_t i = 0; i < machine->node_count; i++)
-		any |= ferry_nodeset_has(&policy->nodes, i) && nodes[i].capacity_pages != 0;
+		any |= ferry_nodeset_has(set, i) && ferry_machine_has_memory(machine, i);
 	return any ? 0 : -ENODEV;
+}
+
+int ferry_spec_mems(const char *text, const struct ferry_machine *machine,
+		    struct ferry_nodeset *mems, char *error)
+{
+	int result = ferry_nodeset_parse(mems, text, machine->node_count);
+
+	if (result == 0)
+		result = check_memory(machine, mems);
+	if (result == 0)
+		return 0;
+	say(error, "nodes '%.100s': %s", text,
+	    result == -EINVAL ? "they are written like 0-1,3"
+			      : "no such node with memory in this machine");
+	return result == -EINVAL ? -EINVAL : -ENODEV;
 }
 
 int ferry_spec_policy(const char *text, const struct ferry_machine *machine,
@@ -349,7 +363,7 @@ int ferry_spec_policy(const char *text, const struct ferry_machine *machine,
 	result =
 		set == NULL ? 0 : ferry_nodeset_parse(&policy->nodes, set + 1, machine->node_count);
 	if (result == 0)
-		result = check_policy_nodes(machine, policy);
+		result = check_memory(machine, &policy->nodes);
 	if (result == 0)
 		return 0;
 	say(error, "--policy '%.100s': %s", text,

@@ -38,6 +38,8 @@ struct ferry_machine_spec {
 	uint64_t stall_budget_ns; /* 0: 1 ms */
 	uint32_t copy_path; /* enum ferry_copy_path */
 	bool strict;
+	const char *mems;   /* nodes that programs may use, NULL: all */
+	uint64_t max_count; /* entries of a move_pages() call, 0: FERRY_COUNT_MAX */
 };
 
 /* "500us", "1ms", "2s", "10000ns"; a unit is needed. => 0, -EINVAL, -ERANGE. */
@@ -63,6 +65,9 @@ FERRY_MUST_CHECK int ferry_spec_node(const char *text, struct ferry_node_spec *n
  */
 FERRY_MUST_CHECK int ferry_spec_nodes(const char *text, uint32_t *count, uint64_t *size_bytes,
 				      char *error);
+/* The nodes that programs may use, against a laid out machine. => as ferry_spec_policy(). */
+FERRY_MUST_CHECK int ferry_spec_mems(const char *text, const struct ferry_machine *machine,
+				     struct ferry_nodeset *mems, char *error);
 /*
  * "local", "bind:SET", "interleave", "interleave:SET", against the nodes of a laid out machine.
  * => 0, -EINVAL (syntax), -ENODEV (a node that does not exist or has no memory), *error filled.

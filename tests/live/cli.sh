@@ -33,7 +33,7 @@ answer_json() {
 
 # Without any machine of ours.
 answer help
-for command in run ps maps move stat check dump home doctor; do
+for command in run ps maps move mems node stat check dump home doctor; do
 	answer help "$command"
 	answer "$command" --help
 done
@@ -59,6 +59,9 @@ refuse 3 run --nodes 2x64M --policy bind:7 -- true
 refuse 2 run --nodes 2x64M --thp maybe -- true
 refuse 2 run --nodes 2x64M --max-pause 3 -- true
 refuse 2 run --nodes 2x64M --contract other -- true
+refuse 2 run --nodes 2x64M --max-count 0 -- true
+refuse 2 run --nodes 2x64M --mems 0- -- true
+refuse 3 run --nodes 2x64M --mems 2 -- true
 refuse 2 run --no-such-option -- true
 refuse 2 run --nodes 2x64M
 refuse 2 run --nodes
@@ -84,6 +87,15 @@ refuse 2 move $$ --all --to 0 --rate fast
 refuse 2 move $$ --range 5-3 --to 0
 refuse 2 move $$ --range 1000-zz --to 0
 refuse 3 move 8388607 --all --to 0
+refuse 2 mems
+refuse 2 mems x
+refuse 3 mems 8388607
+refuse 3 mems 8388607 0
+refuse 5 mems $$ 0
+refuse 2 node
+refuse 2 node offline
+refuse 2 node offline x
+refuse 3 node offline 0 --machine none
 refuse 5 move $$ --all --to 0
 
 # With one: a machine of three nodes, of which the last has 2 MiB.

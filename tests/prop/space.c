@@ -39,6 +39,7 @@ static struct world {
 	uint64_t seed;
 	uint64_t next_value;
 	uint64_t reasons[FERRY_REASON_COUNT];
+	bool changes_nodes;
 } w;
 
 static uint32_t pick(uint32_t limit)
@@ -75,18 +76,29 @@ static bool is_pinned(uint32_t page)
 	return false;
 }
 
+/* A page that was nowhere and has a node now: one that may be used. */
+static void check_placed(uint32_t page, int32_t before)
+{
+	int32_t now = rig_node(&w.rig, page);
+
+	if (before == -ENOENT && now >= 0)
+		assert_true(ferry_space_allows(&w.rig.space, (uint32_t)now));
+}
+
 /* --- operations --------------------------------------------------------------------------- */
 
 static void store(void)
 {
 	uint32_t page = pick(w.count);
 	uint64_t value = ++w.next_value;
+	int32_t before = rig_node(&w.rig, page);
 	enum ferry_soft_result expected =
 		w.pages[page].mapped && w.pages[page].prot & 2 ? FERRY_SOFT_DONE : FERRY_SOFT_SEGV;
 
 	assert_int_equal(rig_store(&w.rig, THREAD, word_of(page), value), expected);
 	if (expected != FERRY_SOFT_DONE)
 		return;
+	check_placed(page, before);
 	w.pages[page].value = value;
 	w.pages[page].shared = false;
 	w.pages[page].unsure = false;
@@ -110,12 +122,16 @@ static void check_value(uint32_t page)
 static void store_to(uint32_t first, uint32_t end)
 {
 	for (uint32_t i = first; i < end; i++) {
+		int32_t before;
+
 		if (!w.pages[i].mapped || (w.pages[i].prot & 2) == 0)
 			continue;
+		before = rig_node(&w.rig, i);
 		w.pages[i].value = ++w.next_value;
 		w.pages[i].shared = w.pages[i].unsure = false;
 		assert_int_equal(rig_store(&w.rig, THREAD, word_of(i), w.pages[i].value),
 				 FERRY_SOFT_DONE);
+		check_placed(i, before);
 	}
 }
 
@@ -365,12 +381,15 @@ static void move(void)
 	static uint8_t reasons[PAGES_MAX];
 	uint32_t first, end;
 	int32_t target = (int32_t)pick(w.rig.options.nodes);
+	int64_t result;
 
 	pick_range(&first, &end);
 	for (uint32_t i = 0; i < end - first; i++)
 		statuses[i] = 4711;
-	if (rig_move(&w.rig, first, end - first, target, statuses, reasons) == -ENODEV) {
-		assert_int_equal(w.rig.options.capacity[target], 0);
+	result = rig_move(&w.rig, first, end - first, target, statuses, reasons);
+	if (statuses[0] == 4711) {
+		assert_int_equal(result, ferry_space_check_target(&w.rig.space, target));
+		assert_int_not_equal(result, 0);
 		return;
 	}
 	for (uint32_t i = first; i < end; i++)
@@ -437,6 +456,28 @@ static void housekeeping(void)
 	}
 }
 
+/* Other nodes may be used, some go offline: at least one stays. */
+static void change_nodes(void)
+{
+	uint32_t nodes = w.rig.options.nodes, kept = pick(nodes);
+
+	if (!w.changes_nodes)
+		return;
+	for (uint32_t node = 0; node < nodes; node++) {
+		uint64_t bit = UINT64_C(1) << node;
+
+		w.rig.allowed.word[0] |= bit;
+		w.rig.machine->unusable.word[0] &= ~bit;
+		if (node != kept && pick(3) == 0)
+			w.rig.allowed.word[0] &= ~bit;
+		if (node != kept && pick(4) == 0)
+			w.rig.machine->unusable.word[0] |= bit;
+	}
+	if (pick(2) == 0)
+		w.rig.machine->policy.mode = pick(3);
+	w.rig.machine->policy.nodes.word[0] = 1 + pick(7);
+}
+
 static void (*const operations[])(void) = {
 	store,
 	store_ascending,
@@ -462,6 +503,7 @@ static void (*const operations[])(void) = {
 	move,
 	release,
 	housekeeping,
+	change_nodes,
 };
 
 static void begin(uint64_t seed, uint32_t round)
@@ -490,6 +532,10 @@ static void begin(uint64_t seed, uint32_t round)
 		options.capacity[0] = options.capacity[1] = 40; /* tight: falls back, fills up */
 		options.capacity[3] = 0;
 	}
+	if (round % 8 == 7) { /* each node has room for all */
+		options.capacity[0] = options.capacity[1] = 200;
+		w.changes_nodes = true;
+	}
 	w.count = options.pages;
 	rig_begin(&w.rig, &options);
 	w.rig.space.grace_ns = 0; /* nobody runs while a discard is under way */
@@ -504,6 +550,8 @@ static void finish(void)
 		if (w.pins[i].used)
 			ferry_soft_unpin(&w.rig.soft, w.pins[i].ref);
 	}
+	ferry_nodeset_fill(&w.rig.allowed, w.rig.options.nodes);
+	memset(&w.rig.machine->unusable, 0, sizeof(w.rig.machine->unusable));
 	adopt_unseen();
 	ferry_soft_mlock(&w.rig.soft, w.rig.base, rig_va(&w.rig, w.count), false);
 	ferry_soft_protect(&w.rig.soft, w.rig.base, rig_va(&w.rig, w.count), FERRY_SOFT_RW);

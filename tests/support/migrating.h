@@ -86,17 +86,34 @@ static inline uint64_t load(uint32_t page)
 	return value;
 }
 
-static struct ferry_migrate_options plain;
+static const struct ferry_page_list plain;
+
+/* Moves pages to the nodes that they name. options: a list without pages. */
+static inline int64_t migrate_pages(struct ferry_page *pages, size_t count,
+				    const struct ferry_page_list *options)
+{
+	struct ferry_page_list list = *options;
+	struct ferry_new_pages new_pages;
+
+	list.space = &rig.space;
+	list.pages = pages;
+	list.count = count;
+	ferry_new_pages_init(&new_pages, &rig.space);
+	return ferry_migrate_list(&list, ferry_new_page, NULL, &new_pages);
+}
 
 /* Moves one page. => its status; *reason. */
 static inline int32_t migrate(uint32_t page, int32_t target, uint8_t *reason,
-			      const struct ferry_migrate_options *options)
+			      const struct ferry_page_list *options)
 {
-	struct ferry_move move = { .va = rig_va(&rig, page), .target = target, .status = 4711 };
+	int result = 4711;
+	struct ferry_page entry = { .va = rig_va(&rig, page), .target = target, .result = &result };
+	int64_t failed = migrate_pages(&entry, 1, options);
 
-	assert_int_equal(ferry_migrate(&rig.space, &move, 1, options), 0);
-	*reason = move.reason;
-	return move.status;
+	assert_int_equal(failed, ferry_status_failed(result));
+	assert_int_equal(entry.status, result);
+	*reason = entry.reason;
+	return result;
 }
 
 static inline void expect(uint32_t page, int32_t target, int32_t status, enum ferry_reason reason)

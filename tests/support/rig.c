@@ -28,7 +28,7 @@ static uint64_t keeper_lease(void *context, uint32_t node, uint64_t want, bool f
 			grant = rig->options.lease_step;
 		if (!force && grant > room)
 			grant = room;
-		if (!force && rig->refuse)
+		if (!force && (rig->refuse || !ferry_machine_has_memory(rig->machine, node)))
 			grant = 0;
 	} while (!__atomic_compare_exchange_n(&info->leased_pages, &old, old + grant, false,
 					      __ATOMIC_RELAXED, __ATOMIC_RELAXED));
@@ -193,6 +193,7 @@ void rig_begin(struct rig *rig, const struct rig_options *options)
 	uint64_t slots[RIG_NODES_MAX];
 
 	host.slots = slots;
+	host.allowed = &rig->allowed;
 	memset(rig, 0, sizeof(*rig));
 	rig->options = *options;
 	rig->base = UINT64_C(0x7f0000000000);
@@ -200,6 +201,7 @@ void rig_begin(struct rig *rig, const struct rig_options *options)
 	begin_soft(rig);
 	rig->machine = ferry_os->alloc(ferry_machine_size_bytes(options->nodes));
 	ferry_machine_layout(rig->machine, options->nodes);
+	ferry_nodeset_fill(&rig->allowed, options->nodes);
 	rig->machine->copy_path = options->copy_path;
 	for (uint32_t i = 0; i < options->nodes; i++) {
 		ferry_machine_nodes(rig->machine)[i].capacity_pages = options->capacity[i];

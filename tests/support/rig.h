@@ -41,6 +41,7 @@ struct rig {
 	struct ferry_machine *machine;
 	struct ferry_books *books;
 	struct ferry_space space;
+	struct ferry_nodeset allowed; /* all nodes at first */
 	ferry_va base;
 	/* Returns when thread may no longer wait, or sooner. */
 	void (*pause)(struct rig *rig, uint32_t thread);

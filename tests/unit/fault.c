@@ -294,6 +294,58 @@ static void placement_follows_the_policy(void **state)
 	end();
 }
 
+/* Nodes that the process may not use, or that are offline, get no page under any policy. */
+static void placement_keeps_to_the_allowed_nodes(void **state)
+{
+	struct ferry_policy *policy;
+
+	(void)state;
+	begin(64, false);
+	policy = &rig.machine->policy;
+	rig_map(&rig, 0, 64, 0);
+	rig.allowed.word[0] = 1 << 0 | 1 << 1;
+	assert_int_equal(serve_at(0, true, 2), FERRY_FAULT_DONE);
+	assert_in_range(rig_node(&rig, 0), 0, 1);
+	policy->mode = FERRY_POLICY_INTERLEAVE;
+	for (uint32_t i = 10; i < 20; i++) {
+		assert_int_equal(serve_at(i, true, 2), FERRY_FAULT_DONE);
+		assert_int_equal(rig_node(&rig, i), (i - 10 + (uint32_t)rig_node(&rig, 10)) % 2);
+	}
+	policy->mode = FERRY_POLICY_BIND;
+	policy->nodes.word[0] = 1 << 1 | 1 << 2;
+	assert_int_equal(serve_at(22, true, 2), FERRY_FAULT_DONE);
+	assert_int_equal(rig_node(&rig, 22), 1);
+	/* Nothing is left of the policy: it binds nobody. */
+	rig.machine->unusable.word[0] = 1 << 1;
+	assert_int_equal(serve_at(24, true, 2), FERRY_FAULT_DONE);
+	assert_int_equal(rig_node(&rig, 24), 0);
+	policy->mode = FERRY_POLICY_LOCAL;
+	assert_int_equal(serve_at(26, true, 1), FERRY_FAULT_DONE);
+	assert_int_equal(rig_node(&rig, 26), 0);
+	end();
+}
+
+/* An allowed node that is full is the end, whatever room there is elsewhere. */
+static void no_fallback_out_of_the_allowed_nodes(void **state)
+{
+	struct rig_options options = {
+		.nodes = 2, .capacity = { 4, 64 }, .pages = 16, .lease_step = 1
+	};
+
+	(void)state;
+	bytes_before = test_alloc_bytes();
+	rig_begin(&rig, &options);
+	rig_map(&rig, 0, 16, 0);
+	rig.allowed.word[0] = 1;
+	for (uint32_t i = 0; i < 8; i += 2)
+		assert_int_equal(serve_at(i, true, 1), FERRY_FAULT_DONE);
+	assert_int_equal(serve_at(8, true, 1), FERRY_FAULT_NOMEM);
+	rig.allowed.word[0] = 3;
+	assert_int_equal(serve_at(8, true, 1), FERRY_FAULT_DONE);
+	assert_int_equal(rig_node(&rig, 8), 1);
+	end();
+}
+
 static void full_nodes_fall_back_and_end(void **state)
 {
 	struct rig_options options = {
@@ -433,6 +485,8 @@ int main(void)
 		cmocka_unit_test(a_page_in_flight_is_left_to_its_mover),
 		cmocka_unit_test(memory_nobody_told_us_of),
 		cmocka_unit_test(placement_follows_the_policy),
+		cmocka_unit_test(placement_keeps_to_the_allowed_nodes),
+		cmocka_unit_test(no_fallback_out_of_the_allowed_nodes),
 		cmocka_unit_test(full_nodes_fall_back_and_end),
 		cmocka_unit_test(an_ended_space),
 		cmocka_unit_test(fault_around_needs_a_streak),

@@ -38,6 +38,12 @@ static void lays_out(void **state)
 		assert_int_equal(ferry_machine_cpu_nodes(machine)[FERRY_CPUS_MAX - 1], -1);
 		assert_int_equal(ferry_machine_nodes(machine)[counts[i] - 1].real_node, -1);
 		assert_int_equal(ferry_nodeset_count(&machine->policy.nodes), counts[i]);
+		assert_int_equal(ferry_nodeset_count(&machine->mems), counts[i]);
+		assert_int_equal(ferry_nodeset_count(&machine->unusable), 0);
+		assert_int_equal(machine->max_count, INT32_MAX);
+		assert_true((uintptr_t)end <= (uintptr_t)ferry_machine_mems(machine, 0));
+		assert_true((uintptr_t)ferry_machine_mems(machine, FERRY_PROCESSES_MAX) <=
+			    (uintptr_t)machine + machine->size_bytes);
 		assert_int_equal(machine->stall_budget_ns, 1000000);
 		free_machine(machine);
 	}
@@ -122,10 +128,27 @@ static void every_node_once(void **state)
 	free_machine(machine);
 }
 
+static void which_nodes_have_memory(void **state)
+{
+	struct ferry_machine *machine = new_machine(70);
+
+	(void)state;
+	for (uint32_t i = 0; i < 70; i++)
+		ferry_machine_nodes(machine)[i].capacity_pages = i == 3 ? 0 : 512;
+	ferry_nodeset_add(&machine->unusable, 65);
+	for (int64_t i = -2; i < 80; i++)
+		assert_int_equal(ferry_machine_has_memory(machine, i),
+				 i >= 0 && i < 70 && i != 3 && i != 65);
+	assert_false(ferry_machine_has_memory(machine, INT64_MIN));
+	assert_false(ferry_machine_has_memory(machine, UINT32_MAX));
+	free_machine(machine);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(lays_out),
+		cmocka_unit_test(which_nodes_have_memory),
 		cmocka_unit_test(refuses_foreign_segments),
 		cmocka_unit_test(falls_back_by_distance),
 		cmocka_unit_test(every_node_once),

@@ -139,7 +139,7 @@ static void huge_and_unmapped_on_the_way(void **state)
 static void huge_that_the_host_split(void **state)
 {
 	struct ferry_soft_child child;
-	struct ferry_move moves[FERRY_HUGE_PAGES];
+	struct ferry_page pages[FERRY_HUGE_PAGES];
 
 	(void)state;
 	begin_huge();
@@ -148,12 +148,12 @@ static void huge_that_the_host_split(void **state)
 	rig_fork(&rig, THREAD, &child);
 	for (uint32_t i = 0; i < FERRY_HUGE_PAGES; i++) {
 		store(i, i + 2); /* the copies that the host makes are small */
-		moves[i] = (struct ferry_move){ .va = rig_va(&rig, i), .target = 2 };
+		pages[i] = (struct ferry_page){ .va = rig_va(&rig, i), .target = 2 };
 	}
 	ferry_soft_child_destroy(&child);
-	assert_int_equal(ferry_migrate(&rig.space, moves, FERRY_HUGE_PAGES, &plain), 0);
+	assert_int_equal(migrate_pages(pages, FERRY_HUGE_PAGES, &plain), 0);
 	for (uint32_t i = 0; i < FERRY_HUGE_PAGES; i++) {
-		assert_int_equal(moves[i].status, 2);
+		assert_int_equal(pages[i].status, 2);
 		assert_int_equal(load(i), i + 2);
 	}
 	assert_int_equal(rig_check(&rig, true), 0);

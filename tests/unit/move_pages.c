@@ -131,6 +131,103 @@ static void wrong_nodes_move_nothing(void **state)
 	rig_end(&rig);
 }
 
+/* All or nothing again; the first wrong entry says what is wrong. */
+static void nodes_that_may_not_be_used(void **state)
+{
+	static const struct {
+		int32_t nodes[3];
+		int64_t result;
+	} cases[] = {
+		{ { 1, 0, 2 }, -EACCES },  { { 1, 2, 9 }, -EACCES }, { { 1, 9, 2 }, -ENODEV },
+		{ { 1, 3, 2 }, -ENODEV },  { { 2, 1, 1 }, -EACCES }, { { 0, 0, 0 }, -ENOENT },
+		{ { -1, 2, 1 }, -ENODEV },
+	};
+
+	(void)state;
+	begin();
+	rig.allowed.word[0] = 1 << 0 | 1 << 1 | 1 << 3;
+	for (uint32_t page = 0; page < 3; page++)
+		store(page);
+	for (size_t i = 0; i < FERRY_ARRAY_SIZE(cases); i++) {
+		start(true);
+		for (uint32_t page = 0; page < 3; page++)
+			add(rig_va(&rig, page), cases[i].nodes[page]);
+		assert_int_equal(go(), cases[i].result);
+		for (uint32_t page = 0; page < 3; page++) {
+			assert_int_equal(rig_node(&rig, page), 0);
+			assert_int_equal(status[page],
+					 cases[i].result == -ENOENT ? 0 : UNWRITTEN);
+		}
+	}
+	/* A page that is there already is no exception, and it can leave. */
+	rig.allowed.word[0] = 1 << 1;
+	start(true);
+	add(rig_va(&rig, 0), 0);
+	assert_int_equal(go(), -EACCES);
+	nodes[0] = 1;
+	assert_int_equal(go(), 0);
+	assert_int_equal(status[0], 1);
+	rig_end(&rig);
+}
+
+static void offline_nodes(void **state)
+{
+	(void)state;
+	begin();
+	store(0);
+	rig.machine->unusable.word[0] = 1 << 2;
+	rig.allowed.word[0] = 1 << 0 | 1 << 1;
+	start(true);
+	add(rig_va(&rig, 0), 2);
+	assert_int_equal(go(), -ENODEV); /* comes first */
+	rig.machine->unusable.word[0] = 0;
+	assert_int_equal(go(), -EACCES);
+	rig.allowed.word[0] = 1 << 2;
+	assert_int_equal(go(), 0);
+	assert_int_equal(status[0], 2);
+	rig_end(&rig);
+}
+
+static void take_offline(void *context, enum ferry_mmu_op op, bool after)
+{
+	(void)context;
+	if (op == FERRY_OP_COPY_FRAME && !after)
+		rig.machine->unusable.word[0] = 1 << 1;
+}
+
+/* The node goes offline while the first batch is on its way: that one arrives, no other does. */
+static void a_target_goes_offline(void **state)
+{
+	uint32_t moved = 0;
+
+	(void)state;
+	begin();
+	start(true);
+	for (uint32_t i = 0; i < 2; i++) {
+		store(i);
+		add(rig_va(&rig, i), (int32_t)i + 1);
+	}
+	/* Two targets, one of them in a second batch. */
+	call.stall_budget_ns = 1;
+	rig.inject.delay = take_offline;
+	for (uint32_t i = 0; i < 2; i++)
+		pages[i] = rig_va(&rig, i);
+	nodes[0] = 2;
+	nodes[1] = 1;
+	(void)go();
+	rig.inject.delay = NULL;
+	for (uint32_t i = 0; i < 2; i++) {
+		assert_true(status[i] == nodes[i] || status[i] == -ENOMEM);
+		moved += status[i] >= 0;
+		check(i);
+	}
+	assert_true(moved > 0);
+	start(true);
+	add(rig_va(&rig, 0), 1);
+	assert_int_equal(go(), -ENODEV);
+	rig_end(&rig);
+}
+
 static void addresses_are_rounded_and_untagged(void **state)
 {
 	(void)state;
@@ -420,6 +517,11 @@ static void a_range_moves_what_is_there(void **state)
 	assert_int_equal(ferry_move_range_in(&rig.space, &range, &result), -ENODEV);
 	range = range_call(-1);
 	assert_int_equal(ferry_move_range_in(&rig.space, &range, &result), -ENODEV);
+	rig.allowed.word[0] = 1;
+	range = range_call(2);
+	assert_int_equal(ferry_move_range_in(&rig.space, &range, &result), -EACCES);
+	rig.machine->unusable.word[0] = 1 << 2;
+	assert_int_equal(ferry_move_range_in(&rig.space, &range, &result), -ENODEV);
 	rig_end(&rig);
 }
 
@@ -455,6 +557,9 @@ int main(void)
 		cmocka_unit_test(all_moved),
 		cmocka_unit_test(nothing_to_move),
 		cmocka_unit_test(wrong_nodes_move_nothing),
+		cmocka_unit_test(nodes_that_may_not_be_used),
+		cmocka_unit_test(offline_nodes),
+		cmocka_unit_test(a_target_goes_offline),
 		cmocka_unit_test(addresses_are_rounded_and_untagged),
 		cmocka_unit_test(entries_of_one_page_agree),
 		cmocka_unit_test(order_does_not_matter),

@@ -239,6 +239,14 @@ static void reads_policies(void **state)
 	assert_int_equal(ferry_nodeset_count(&policy.nodes), 4);
 	assert_int_equal(ferry_spec_policy("interleave:!0", machine, &policy, error), 0);
 	assert_int_equal(ferry_nodeset_count(&policy.nodes), 3);
+	assert_int_equal(ferry_spec_mems("!0", machine, &policy.nodes, error), 0);
+	assert_int_equal(policy.nodes.word[0], 0xe);
+	assert_int_equal(ferry_spec_mems("3", machine, &policy.nodes, error), -ENODEV);
+	assert_int_equal(ferry_spec_mems("4", machine, &policy.nodes, error), -ENODEV);
+	assert_int_equal(ferry_spec_mems("none", machine, &policy.nodes, error), -ENODEV);
+	assert_int_equal(ferry_spec_mems("0-", machine, &policy.nodes, error), -EINVAL);
+	assert_int_equal(ferry_spec_mems("", machine, &policy.nodes, error), -EINVAL);
+	assert_non_null(strstr(error, "written like"));
 	assert_int_equal(ferry_spec_policy("bind:3", machine, &policy, error), -ENODEV);
 	assert_int_equal(ferry_spec_policy("bind:4", machine, &policy, error), -ENODEV);
 	assert_int_equal(ferry_spec_policy("bind:none", machine, &policy, error), -ENODEV);

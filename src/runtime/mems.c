@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT */
+/* mems.c - see mems.h. */
+#define _GNU_SOURCE
+#include "runtime/mems.h"
+
+#include "runtime/join.h"
+#include "runtime/rights.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Generations that are looked back at: a shell in a shell, not a loop in a /proc that lies. */
+enum { ANCESTORS_MAX = 64 };
+
+void ferry_mems_init(struct ferry_keeper *keeper)
+{
+	for (uint32_t i = 0; i < FERRY_MEMS_KEPT_MAX; i++)
+		keeper->mems_kept[i].pidfd = -1;
+}
+
+/* Is one of the nodes usable, apart from node `without`? */
+static bool has_memory(const struct ferry_keeper *keeper, const struct ferry_nodeset *nodes,
+		       uint32_t without)
+{
+	for (uint32_t node = 0; node < keeper->machine->node_count; node++) {
+		if (node != without && ferry_machine_set_has(nodes, node) &&
+		    ferry_machine_has_memory(keeper->machine, node))
+			return true;
+	}
+	return false;
+}
+
+/* Agents read meanwhile: at no instant may a node be missing that is in both sets, nor all. */
+static void publish(struct ferry_nodeset *to, const struct ferry_nodeset *nodes)
+{
+	for (uint32_t i = 0; i < FERRY_ARRAY_SIZE(to->word); i++)
+		__atomic_store_n(&to->word[i], to->word[i] | nodes->word[i], __ATOMIC_RELEASE);
+	for (uint32_t i = 0; i < FERRY_ARRAY_SIZE(to->word); i++)
+		__atomic_store_n(&to->word[i], nodes->word[i], __ATOMIC_RELEASE);
+}
+
+/* --- those that have left ----------------------------------------------------------------- */
+
+static void forget(struct ferry_keeper_mems *kept)
+{
+	(void)close(kept->pidfd);
+	kept->pidfd = -1;
+}
+
+static bool has_ended(const struct ferry_keeper_mems *kept)
+{
+	struct pollfd poll_fd = { .fd = kept->pidfd, .events = POLLIN };
+
+	return poll(&poll_fd, 1, 0) != 0;
+}
+
+static struct ferry_keeper_mems *find_kept(struct ferry_keeper *keeper, int32_t pid)
+{
+	for (uint32_t i = 0; i < FERRY_MEMS_KEPT_MAX; i++) {
+		struct ferry_keeper_mems *kept = &keeper->mems_kept[i];
+
+		if (kept->pidfd >= 0 && has_ended(kept))
+			forget(kept);
+		if (kept->pidfd >= 0 && kept->pid == pid)
+			return kept;
+	}
+	return NULL;
+}
+
+static struct ferry_keeper_mems *find_free(struct ferry_keeper *keeper)
+{
+	for (uint32_t i = 0; i < FERRY_MEMS_KEPT_MAX; i++) {
+		if (keeper->mems_kept[i].pidfd < 0)
+			return &keeper->mems_kept[i];
+	}
+	return NULL;
+}
+
+void ferry_mems_keep(struct ferry_keeper *keeper, const struct ferry_keeper_process *process)
+{
+	const struct ferry_nodeset *nodes = ferry_machine_mems(keeper->machine, process->slot);
+	struct ferry_keeper_mems *kept;
+
+	if (process->program_gone || process->program_fd < 0 ||
+	    memcmp(nodes, &keeper->machine->mems, sizeof(*nodes)) == 0)
+		return;
+	/* One that has joined again has the set already. */
+	for (uint32_t slot = 0; slot < keeper->process_end; slot++) {
+		const struct ferry_keeper_process *other = keeper->processes[slot];
+
+		if (other != NULL && other != process && other->pid == process->pid)
+			return;
+	}
+	kept = find_kept(keeper, process->pid);
+	if (kept == NULL)
+		kept = find_free(keeper);
+	if (kept == NULL)
+		return; /* it has the machine's set if it comes back */
+	if (kept->pidfd < 0)
+		kept->pidfd = fcntl(process->program_fd, F_DUPFD_CLOEXEC, 0);
+	kept->pid = process->pid;
+	kept->nodes = *nodes;
+}
+
+/* --- inheritance -------------------------------------------------------------------------- */
+
+static int32_t parent_of(int32_t pid)
+{
+	char path[64], line[128];
+	int parent = 0;
+	FILE *file;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	file = fopen(path, "re");
+	if (file == NULL)
+		return 0;
+	while (parent == 0 && fgets(line, sizeof(line), file) != NULL)
+		(void)sscanf(line, "PPid: %d", &parent);
+	(void)fclose(file);
+	return parent;
+}
+
+/* The set of the process of that pid: of its newest image but the one in slot `not`. NULL: the
+ * machine does not know it. */
+static const struct ferry_nodeset *find_set(struct ferry_keeper *keeper, int32_t pid, uint32_t not )
+{
+	const struct ferry_process *entries = ferry_machine_processes(keeper->machine);
+	const struct ferry_keeper_process *newest = NULL;
+	const struct ferry_keeper_mems *kept;
+
+	for (uint32_t slot = 0; slot < keeper->process_end; slot++) {
+		const struct ferry_keeper_process *process = keeper->processes[slot];
+
+		if (process == NULL || slot == not || process->pid != pid || process->program_gone)
+			continue;
+		if (newest == NULL ||
+		    entries[slot].start_time_ns > entries[newest->slot].start_time_ns)
+			newest = process;
+	}
+	if (newest != NULL)
+		return ferry_machine_mems(keeper->machine, newest->slot);
+	kept = find_kept(keeper, pid);
+	return kept == NULL ? NULL : &kept->nodes;
+}
+
+void ferry_mems_inherit(struct ferry_keeper *keeper, const struct ferry_keeper_process *process)
+{
+	const struct ferry_nodeset *nodes = find_set(keeper, process->pid, process->slot);
+	int32_t pid = process->pid;
+
+	for (int i = 0; i < ANCESTORS_MAX && nodes == NULL && pid > 1; i++) {
+		pid = parent_of(pid);
+		if (pid > 1)
+			nodes = find_set(keeper, pid, process->slot);
+	}
+	*ferry_machine_mems(keeper->machine, process->slot) =
+		nodes != NULL ? *nodes : keeper->machine->mems;
+}
+
+/* --- requests ----------------------------------------------------------------------------- */
+
+int ferry_mems_set(struct ferry_keeper *keeper, const struct ferry_packet *packet)
+{
+	int32_t pid = (int32_t)packet->msg.a;
+	const struct ferry_keeper_process *process =
+		ferry_join_find(keeper, pid, FERRY_PROCESS_ALIVE);
+	const struct ferry_keeper_process *sleeper =
+		ferry_join_find(keeper, pid, FERRY_PROCESS_ASLEEP);
+	struct ferry_nodeset nodes = packet->msg.nodes, all;
+	struct ferry_rights rights;
+	int error;
+
+	if (process == NULL && sleeper == NULL)
+		return -ESRCH;
+	error = ferry_rights_get(packet->pid, (int32_t)packet->msg.b, pid, &rights);
+	if (error != 0 || !rights.read)
+		return error == -ESRCH ? error : -EPERM;
+	/* What was leased in advance may be of a node that it may not use any more. */
+	if (sleeper != NULL && ferry_join_wake(keeper, sleeper))
+		return -EAGAIN;
+	ferry_nodeset_fill(&all, keeper->machine->node_count);
+	for (uint32_t i = 0; i < FERRY_ARRAY_SIZE(nodes.word); i++)
+		nodes.word[i] &= all.word[i];
+	if (!has_memory(keeper, &nodes, FERRY_NODES_MAX))
+		return -ENODEV;
+	publish(ferry_machine_mems(keeper->machine, process->slot), &nodes);
+	return 0;
+}
+
+int32_t ferry_mems_who_needs(struct ferry_keeper *keeper, uint32_t node)
+{
+	if (!has_memory(keeper, &keeper->machine->mems, node))
+		return 0;
+	for (uint32_t slot = 0; slot < keeper->process_end; slot++) {
+		const struct ferry_keeper_process *process = keeper->processes[slot];
+
+		if (process != NULL &&
+		    !has_memory(keeper, ferry_machine_mems(keeper->machine, slot), node))
+			return process->pid;
+	}
+	for (uint32_t i = 0; i < FERRY_MEMS_KEPT_MAX; i++) {
+		const struct ferry_keeper_mems *kept = &keeper->mems_kept[i];
+
+		if (kept->pidfd >= 0 && !has_ended(kept) && !has_memory(keeper, &kept->nodes, node))
+			return kept->pid;
+	}
+	return -1;
+}
