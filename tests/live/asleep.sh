@@ -41,7 +41,7 @@ used_of() { # NODE: pages leased
 
 # It sleeps as long as nothing needs it. What it may touch is leased meanwhile; then what it has.
 begin --nodes 2x1G -- taskset -c 0 "$programs/asleep" hold 1000
-is_in_state "$pid" asleep || fail "not asleep but '$(state_of "$pid")'"
+wait_until 2 is_in_state "$pid" asleep || fail "not asleep but '$(state_of "$pid")'"
 advance=$(used_of 0)
 "$ferry" maps "$pid" >"$work/maps" || fail "maps: status $?"
 is_in_state "$pid" alive || fail "maps did not wake it: '$(state_of "$pid")'"
@@ -54,7 +54,7 @@ end
 # Stopped in its sleep it can still be looked at and moved. Memory goes to the node of its CPU.
 begin --node ram:1G,cpus=1 --node ram:1G,cpus=0 -- taskset -c 0 "$programs/asleep" hold 1000
 kill -STOP "$pid"
-is_in_state "$pid" asleep || fail "not asleep but '$(state_of "$pid")'"
+wait_until 2 is_in_state "$pid" asleep || fail "not asleep but '$(state_of "$pid")'"
 "$ferry" move "$pid" --range "$(cat "$work/ready")" --to 0 --json >"$work/move" ||
 	fail "move of a stopped one: $(cat "$work/move")"
 json 'documents[-1]["moved_pages"] == 1000' <"$work/move" | grep -q True ||
