@@ -80,7 +80,6 @@ FERRY_MUST_CHECK int ferry_agent_launch(struct ferry_agent_start *start);
 /* --- between the agent's files --------------------------------------------------------------- */
 
 /* => bytes of address space that the arenas of a machine take. */
-uint64_t ferry_agent_arena_bytes(const struct ferry_machine *machine);
 /* agent_setup.c: builds everything up to the message AGENT. Runs in the watch thread. */
 FERRY_MUST_CHECK int ferry_agent_setup(struct ferry_agent *agent, struct ferry_agent_start *start);
 /* handler.c */
