@@ -81,6 +81,9 @@ void ferry_preload_lock_reset(void);
 /* => the number that link (/proc/self, /proc/thread-self) names: that of the pid namespace of
  * /proc. Without a /proc: id. */
 long ferry_preload_proc_id(const char *link, long id);
+/* fork, clone or clone3 by number, of a child with a copy of the memory and of the stack: it gets
+ * all of it, and is not managed. => as the kernel answers, twice. */
+long ferry_preload_clone(long nr, long a, long b, long c, long d, long e);
 /* Tells the agent of memory that libc mapped by itself. */
 void ferry_preload_heap_grew(void);
 

@@ -90,6 +90,82 @@ FERRY_EXPORT pid_t _Fork(void)
 	return fork_by(next);
 }
 
+/* --- clone ---------------------------------------------------------------------------- */
+
+/*
+ * Children that libc does not know of stay unmanaged: what libc would put right in them before they
+ * could join is not. Nothing is away while they are made, so that they have all that their parent
+ * has, whatever becomes of its agent, and also where the kernel tells nobody of a fork.
+ */
+struct copied {
+	uint64_t mask;
+	int64_t gate;
+	int (*run)(void *);
+	void *arg;
+};
+
+static bool begin_copy(struct copied *copied)
+{
+	if (!ferry_door_is_open() || ferry_sys0(SYS_getpid) != ferry_door.pid)
+		return false;
+	copied->mask = ferry_signals_block();
+	copied->gate = ferry_door_ask(FERRY_REQUEST_GATE_CLOSE, 0, 0, 0, 0);
+	return true;
+}
+
+static void end_copy(const struct copied *copied, bool in_parent)
+{
+	if (in_parent && copied->gate >= 0)
+		(void)ferry_door_ask(FERRY_REQUEST_GATE_OPEN, (uint64_t)copied->gate, 0, 0, 0);
+	ferry_signals_restore(copied->mask);
+}
+
+long ferry_preload_clone(long nr, long a, long b, long c, long d, long e)
+{
+	struct copied copied;
+	long result;
+
+	if (!begin_copy(&copied))
+		return ferry_sys5(nr, a, b, c, d, e);
+	result = ferry_sys5(nr, a, b, c, d, e);
+	end_copy(&copied, result != 0);
+	return result;
+}
+
+static int run_copied(void *arg)
+{
+	const struct copied *copied = arg;
+
+	ferry_signals_restore(copied->mask);
+	return copied->run(copied->arg);
+}
+
+FERRY_EXPORT int clone(int (*run)(void *), void *stack, int flags, void *arg, ...)
+{
+	static int (*next)(int (*)(void *), void *, int, void *, void *, void *, void *);
+	struct copied copied = {.run = run, .arg = arg};
+	void *parent_tid, *tls, *child_tid;
+	va_list args;
+	int result, saved;
+
+	if (!next)
+		next = (int (*)(int (*)(void *), void *, int, void *, void *, void *, void *))
+			ferry_preload_next("clone");
+	/* Those that flags do not ask for may not be there, and nobody looks at them. */
+	va_start(args, arg);
+	parent_tid = va_arg(args, void *);
+	tls = va_arg(args, void *);
+	child_tid = va_arg(args, void *);
+	va_end(args);
+	if (!run || (flags & (CLONE_VM | CLONE_VFORK)) || !begin_copy(&copied))
+		return next(run, stack, flags, arg, parent_tid, tls, child_tid);
+	result = next(run_copied, stack, flags, &copied, parent_tid, tls, child_tid);
+	saved = errno;
+	end_copy(&copied, true);
+	errno = saved;
+	return result;
+}
+
 /* libc's own forks without passing through the symbol. */
 FERRY_EXPORT int daemon(int nochdir, int noclose)
 {
