@@ -40,8 +40,9 @@ END
 # belongs once it is written.
 check_said() {
 	local word
-	for word in 'Breakpoint 1, .*live_mover_start' 'pages 2048' 'breakpoint 2, .*live_mover_stop' \
-		'word 9.5: \(1205\|0\)$' 'called: 1' '^\$[0-9]* = 1' 'exited normally' '^moved [0-9]'; do
+	for word in 'Breakpoint 1, .*live_mover_start' 'breakpoint 2, .*live_mover_stop' \
+		'pages 2048' 'word 9.5: \(1205\|0\)$' 'called: 1' '^\$[0-9]* = 1' \
+		'exited normally' '^moved [0-9]'; do
 		grep -q "$word" "$work/gdb.out" ||
 			fail "$1: no '$word': $(tail -n 30 "$work/gdb.out")"
 	done

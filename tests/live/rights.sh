@@ -13,7 +13,8 @@ run --nodes 3x64M -- "${as_nobody[@]}" sh -c 'grep -q pageferry-preload /proc/se
 # Who may read the device has a machine of his own, where the kernel tells nobody of a fork. It is
 # made readable where only these programs see it.
 cat >"$work/readable" <<'END'
-mknod -m 0444 "$1/userfaultfd" c 10 "$2" && mount --bind "$1/userfaultfd" /dev/userfaultfd || exit 77
+mknod -m 0444 "$1/userfaultfd" c 10 "$2" || exit 77
+mount --bind "$1/userfaultfd" /dev/userfaultfd || exit 77
 shift 2
 exec setpriv --reuid=65534 --regid=65534 --clear-groups --no-new-privs "$@"
 END
