@@ -168,9 +168,9 @@ static void find_fork_events(const struct ferry_probe *p, struct ferry_finding *
 {
 	if (!could_try(p, f, "events of fork"))
 		return;
-	set(f->cost, "fork() and all of libc's ways to a child are safe; a child made by a raw "
-		     "clone system call just while pages move can find zeros in pages that were "
-		     "away");
+	set(f->cost, "fork() and all of libc's ways to a child are safe; a child made by a "
+		     "system call in assembler just while pages move can find zeros in pages that "
+		     "were away");
 	set(f->fix, "start it as root and let the program be the user: sudo pageferry run -- "
 		    "runuser -u USER -- COMMAND");
 	judge(f, p->uffd.fork_events, FERRY_FINDING_LIMIT, "events of fork (CAP_SYS_PTRACE)");
@@ -359,9 +359,14 @@ static void find_data(const struct ferry_probe *p, struct ferry_finding *f)
 	set(f->found, "RLIMIT_DATA is %s", data);
 	if (p->data_bytes == UINT64_MAX)
 		return;
+	if (p->data_may_rise) {
+		set(f->found, "RLIMIT_DATA is %s; what frames count is added to it", data);
+		return;
+	}
 	f->level = FERRY_FINDING_LIMIT;
 	set(f->cost,
-	    "frames count as the program's data: it reaches the limit at about half of it");
+	    "frames count as data, and the limit cannot be raised by them: programs have what "
+	    "it leaves beside twice the size of their machine, and run unmanaged without that");
 	set(f->fix, "ulimit -d unlimited");
 }
 

@@ -142,12 +142,29 @@ static uint64_t limit_of(int resource, bool hard)
 	return value == RLIM_INFINITY ? UINT64_MAX : (uint64_t)value;
 }
 
+/* Tried, and taken back. */
+static bool may_raise(int resource)
+{
+	struct rlimit limit, more;
+	bool may;
+
+	if (getrlimit((__rlimit_resource_t)resource, &limit) != 0)
+		return false;
+	if (limit.rlim_max == RLIM_INFINITY)
+		return true;
+	more = limit;
+	more.rlim_max++;
+	may = setrlimit((__rlimit_resource_t)resource, &more) == 0;
+	return may && setrlimit((__rlimit_resource_t)resource, &limit) == 0;
+}
+
 static void read_limits(struct ferry_probe *probe)
 {
 	probe->files_max = limit_of(RLIMIT_NOFILE, true);
 	probe->address_space_bytes = limit_of(RLIMIT_AS, false);
 	probe->locked_bytes = limit_of(RLIMIT_MEMLOCK, false);
 	probe->data_bytes = limit_of(RLIMIT_DATA, false);
+	probe->data_may_rise = may_raise(RLIMIT_DATA);
 	probe->core_bytes = limit_of(RLIMIT_CORE, false);
 	probe->group_bytes = ferry_hostinfo_cgroup_limit_bytes();
 	probe->memory_bytes = ferry_hostinfo_available_bytes();

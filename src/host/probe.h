@@ -42,6 +42,7 @@ struct ferry_probe {
 	uint64_t files_max;    /* RLIMIT_NOFILE, the hard one; UINT64_MAX: no limit, as below */
 	uint64_t address_space_bytes, locked_bytes, data_bytes, core_bytes;
 	char nodes[128]; /* nodes with memory; empty: a host without NUMA */
+	bool data_may_rise; /* RLIMIT_DATA can be raised by what a machine adds */
 	int seccomp;     /* mode, -1: cannot be read */
 	bool no_new_privileges;
 	int yama; /* ptrace_scope, -1: no such module */

@@ -759,6 +759,24 @@ int ferry_uffd_open(int device)
 	return (int)fd;
 }
 
+int ferry_uffd_ready_all(struct ferry_uffd *uffd)
+{
+	int err = 0;
+
+	for (uint32_t n = 0; n < uffd->node_count && !err; n++) {
+		uint64_t slots = uffd->arena[n].slots;
+		struct ferry_frame last = {.node = (uint16_t)n, .number = (uint32_t)(slots - 1)};
+
+		if (slots == 0)
+			continue;
+		err = make_ready(uffd, last, 1);
+		last.huge = true;
+		if (!err)
+			err = make_ready(uffd, last, 1);
+	}
+	return err;
+}
+
 int ferry_uffd_init(struct ferry_uffd *uffd)
 {
 	int first_err = make_sink(uffd);

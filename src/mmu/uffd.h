@@ -77,6 +77,8 @@ FERRY_MUST_CHECK int ferry_uffd_open(int device);
  * by the caller) and finds out what the host can do. => 0, -errno.
  */
 FERRY_MUST_CHECK int ferry_uffd_init(struct ferry_uffd *uffd);
+/* Makes all slots accessible, now and not as they are used. => 0, -ENOMEM. */
+FERRY_MUST_CHECK int ferry_uffd_ready_all(struct ferry_uffd *uffd);
 /* Has the host move pages of the program that are elsewhere than on the node's real node. */
 void ferry_uffd_bring_to_node(const struct ferry_uffd *uffd, ferry_va va, uint32_t pages,
 			      uint32_t node);

@@ -32,6 +32,7 @@
 #include "base/os.h"
 #include "base/sys.h"
 #include "runtime/identity.h"
+#include "runtime/limits.h"
 #include "runtime/tasks.h"
 #include "runtime/thread.h"
 #include "runtime/zone.h"
@@ -350,9 +351,12 @@ int ferry_agent_launch(struct ferry_agent_start *start)
 	int err;
 
 	start->ready = 0;
+	start->what = "no room for frames in RLIMIT_DATA";
+	if (!ferry_limits_have_room(start->machine))
+		return -ENOMEM;
 	start->what = "address space";
 	ferry_door.agent = BORN;
-	err = ferry_zone_create(ferry_agent_arena_bytes(start->machine));
+	err = ferry_zone_create(ferry_zone_arena_bytes(start->machine));
 	if (err)
 		return err;
 	start->legacy = NULL;

@@ -86,8 +86,6 @@ FERRY_MUST_CHECK int ferry_agent_launch(struct ferry_agent_start *start);
 
 /* --- between the agent's files --------------------------------------------------------------- */
 
-/* => bytes of address space that the arenas of a machine take. */
-uint64_t ferry_agent_arena_bytes(const struct ferry_machine *machine);
 /* agent_setup.c: what cannot wait, and everything else up to the message AGENT and the adoption of
  * what is there. Run in the watch thread, in this order. */
 FERRY_MUST_CHECK int ferry_agent_begin(struct ferry_agent *agent, struct ferry_agent_start *start);

@@ -20,6 +20,7 @@
 #include "map/region.h"
 #include "phys/machine.h"
 #include "runtime/agent.h"
+#include "runtime/limits.h"
 #include "runtime/maps.h"
 #include "runtime/thread.h"
 #include "runtime/zone.h"
@@ -35,7 +36,6 @@ enum {
 	FD_DEVICE,
 	FD_KEPT, /* descriptors from here on are closed */
 	STAT_BYTES = 1024,
-	SLOTS_SPARE = 4096, /* frame numbers beyond a node's capacity, for what adoption finds */
 	ARM_WAIT_NS = 200000,
 	ARM_PATIENCE = 25000, /* times that: 5 s */
 };
@@ -140,8 +140,8 @@ static int negotiate_program(struct ferry_agent *agent, int fd)
 	err = ferry_agent_request(agent, &msg, &fd, 1, &answer);
 	if (!err && answer.msg.status == 0)
 		return 0;
-	/* Without fork events a fork() closes the gate as ever: nothing is away. Only a raw clone
-	 * during a move could miss pages. */
+	/* Without fork events a fork() closes the gate as ever: nothing is away. Only a clone in
+	 * assembler during a move could miss pages. */
 	return negotiate(fd, features_of(agent) & ~(uint64_t)UFFD_FEATURE_EVENT_FORK);
 }
 
@@ -167,25 +167,6 @@ static int open_uffds(struct ferry_agent *agent, struct ferry_agent_start *start
 
 /* --- arenas and books ------------------------------------------------------------------------- */
 
-static uint64_t arena_slots(const struct ferry_node *node)
-{
-	uint64_t slots = node->capacity_pages;
-
-	if (!slots)
-		return 0;
-	return (slots + SLOTS_SPARE + FERRY_HUGE_PAGES - 1) / FERRY_HUGE_PAGES * FERRY_HUGE_PAGES;
-}
-
-uint64_t ferry_agent_arena_bytes(const struct ferry_machine *machine)
-{
-	const struct ferry_node *nodes = ferry_machine_nodes(machine);
-	uint64_t slots = 0;
-
-	for (uint32_t n = 0; n < machine->node_count; n++)
-		slots += arena_slots(&nodes[n]);
-	return slots * 2 * FERRY_PAGE_SIZE;
-}
-
 static int lay_arenas(struct ferry_agent *agent, ferry_va at)
 {
 	const struct ferry_node *nodes = ferry_machine_nodes(agent->machine);
@@ -199,7 +180,7 @@ static int lay_arenas(struct ferry_agent *agent, ferry_va at)
 	for (uint32_t i = 0; i < n; i++) {
 		struct ferry_arena *arena = &agent->uffd.arena[i];
 
-		arena->slots = arena_slots(&nodes[i]);
+		arena->slots = ferry_zone_slots(&nodes[i]);
 		arena->real_node = nodes[i].real_node;
 		arena->small = at;
 		arena->huge = at + arena->slots * FERRY_PAGE_SIZE;
@@ -654,6 +635,10 @@ int ferry_agent_setup(struct ferry_agent *agent, struct ferry_agent_start *start
 		err = ferry_uffd_init(&agent->uffd);
 	if (!err)
 		err = make_space(agent);
+	if (err)
+		return err;
+	start->what = "no room for frames in RLIMIT_DATA";
+	err = ferry_limits_begin(agent);
 	if (err)
 		return err;
 	start->what = "keeper";

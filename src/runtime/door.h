@@ -44,6 +44,8 @@ enum ferry_request_kind {
 	FERRY_REQUEST_FOLLOW,     /* a: a thread that has become another user or given up
 				     rights; b: 1: it alone, not the whole program; c: 1: it
 				     is in another user namespace now */
+	FERRY_REQUEST_DATA,       /* the program limits its data; => what is to be added for the
+				     agent's */
 	FERRY_REQUEST_MOVERS,     /* start one more mover thread */
 	FERRY_REQUEST_MOVES,      /* from here on: served by movers */
 	FERRY_REQUEST_MOVE_PAGES = FERRY_REQUEST_MOVES, /* a: struct ferry_move_call * (not
@@ -97,6 +99,7 @@ struct ferry_door {
 	uint32_t process;   /* slot in the machine's table */
 	uint32_t gated_discards; /* the agent has no other way to know of a discard: the gate is
 				    closed around it */
+	uint64_t data_bytes; /* (a) of RLIMIT_DATA, that are the agent's; 0: it has none there */
 	const struct ferry_machine *machine;
 	struct ferry_books *books;
 	struct ferry_window window;

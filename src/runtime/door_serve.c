@@ -14,6 +14,7 @@
 #include "move/move_pages.h"
 #include "runtime/agent.h"
 #include "runtime/identity.h"
+#include "runtime/limits.h"
 #include "runtime/thread.h"
 
 enum { FLAG_TRIES = 1000 };
@@ -134,6 +135,8 @@ static int64_t serve_quick(struct ferry_agent *agent, struct ferry_request *requ
 		else
 			__atomic_store_n(&agent->space.tainted, 1, __ATOMIC_RELEASE);
 		return 0;
+	case FERRY_REQUEST_DATA:
+		return (int64_t)ferry_limits_count(agent);
 	case FERRY_REQUEST_MOVERS:
 		return start_mover(agent);
 	case FERRY_REQUEST_FOLLOW:

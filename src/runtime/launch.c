@@ -5,6 +5,7 @@
 
 #include "runtime/keeper.h"
 #include "runtime/program.h"
+#include "runtime/zone.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -83,6 +84,21 @@ static int move_join_fd(int fd, const struct rlimit *files)
 	return fcntl(fd, F_DUPFD, (int)min);
 }
 
+/* A limit of data is meant for the command's, beside which there are arenas. Who may not raise it
+ * stays with less. */
+static void make_room_for_data(const struct ferry_machine *machine)
+{
+	rlim_t ours = ferry_zone_data_bytes(machine);
+	struct rlimit data;
+
+	if (getrlimit(RLIMIT_DATA, &data) != 0 || data.rlim_cur == RLIM_INFINITY)
+		return;
+	data.rlim_cur += ours;
+	if (data.rlim_max < RLIM_INFINITY - ours)
+		data.rlim_max += ours;
+	(void)setrlimit(RLIMIT_DATA, &data);
+}
+
 /* In the child: becomes the command. */
 static int become_command(const struct ferry_launch *launch, const struct ferry_keeper *keeper,
 			  int join_fd, const struct inherited *inherited)
@@ -101,6 +117,8 @@ static int become_command(const struct ferry_launch *launch, const struct ferry_
 	if (!launch->hurt &&
 	    (setenv(FERRY_JOIN_ENV, join, 1) != 0 || set_preload(launch->preload) != 0))
 		return fail("environment");
+	if (!launch->hurt)
+		make_room_for_data(keeper->machine);
 	(void)sigaction(SIGCHLD, &inherited->child, NULL);
 	(void)sigprocmask(SIG_SETMASK, &inherited->mask, NULL);
 	return ferry_launch_bare(launch->argv);

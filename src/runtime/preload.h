@@ -83,6 +83,9 @@ void ferry_preload_lock_reset(void);
 long ferry_preload_proc_id(const char *link, long id);
 /* Wakes the agent if it sleeps. errno stays. */
 void ferry_preload_wake(void);
+/* fork, clone or clone3 by number, of a child with a copy of the memory and of the stack: it gets
+ * all of it, and is not managed. => as the kernel answers, twice. */
+long ferry_preload_clone(long nr, long a, long b, long c, long d, long e);
 /* Tells the agent of memory that libc mapped by itself. */
 void ferry_preload_heap_grew(void);
 

@@ -54,51 +54,55 @@ static void join_as_child(void)
 	(void)ferry_sys2(SYS_munmap, machine, machine->size_bytes);
 }
 
-/* While the agent sleeps, nothing of the parent is away or managed. */
-static pid_t fork_beside_sleeper(pid_t (*next)(void))
-{
-	uint64_t mask = ferry_signals_block();
-	pid_t pid;
-	int saved;
+/* A child with a copy of the memory is being made: nothing is away meanwhile. */
+struct copied {
+	uint64_t mask;
+	int64_t gate;
+	bool beside; /* an agent that sleeps: there is no gate */
+	int (*run)(void *);
+	void *arg;
+};
 
-	if (!ferry_door_begin_fork()) {
-		ferry_signals_restore(mask);
-		return -ESRCH;
+/* => false: there is no agent. */
+static bool begin_copy(struct copied *copied)
+{
+	if (ferry_sys0(SYS_getpid) != ferry_door.pid)
+		return false;
+	copied->gate = -ESRCH;
+	copied->mask = ferry_signals_block();
+	copied->beside = ferry_door_begin_fork();
+	if (copied->beside)
+		return true;
+	if (!ferry_door_is_open()) {
+		ferry_signals_restore(copied->mask);
+		return false;
 	}
-	pid = next();
-	saved = errno;
-	if (pid == 0)
-		join_as_child();
-	else
+	copied->gate = ferry_door_ask(FERRY_REQUEST_GATE_CLOSE, 0, 0, 0, 0);
+	return true;
+}
+
+static void end_copy(const struct copied *copied, bool in_parent)
+{
+	if (in_parent && copied->beside)
 		ferry_door_end_fork();
-	ferry_signals_restore(mask);
-	errno = saved;
-	return pid;
+	if (in_parent && copied->gate >= 0)
+		(void)ferry_door_ask(FERRY_REQUEST_GATE_OPEN, (uint64_t)copied->gate, 0, 0, 0);
+	ferry_signals_restore(copied->mask);
 }
 
 static pid_t fork_by(pid_t (*next)(void))
 {
-	uint64_t mask;
-	int64_t gate;
+	struct copied copied;
 	pid_t pid;
 	int saved;
 
-	if (ferry_sys0(SYS_getpid) == ferry_door.pid && ferry_door_is_asleep()) {
-		pid = fork_beside_sleeper(next);
-		if (pid != -ESRCH)
-			return pid;
-	}
-	if (!ferry_door_is_open() || ferry_sys0(SYS_getpid) != ferry_door.pid)
+	if (!begin_copy(&copied))
 		return next();
-	mask = ferry_signals_block();
-	gate = ferry_door_ask(FERRY_REQUEST_GATE_CLOSE, 0, 0, 0, 0);
 	pid = next();
 	saved = errno;
 	if (pid == 0)
 		join_as_child();
-	else if (gate >= 0)
-		(void)ferry_door_ask(FERRY_REQUEST_GATE_OPEN, (uint64_t)gate, 0, 0, 0);
-	ferry_signals_restore(mask);
+	end_copy(&copied, pid != 0);
 	errno = saved;
 	return pid;
 }
@@ -119,6 +123,59 @@ FERRY_EXPORT pid_t _Fork(void)
 	if (!next)
 		next = (pid_t(*)(void))ferry_preload_next("_Fork");
 	return fork_by(next);
+}
+
+/* --- clone ---------------------------------------------------------------------------- */
+
+/*
+ * Children that libc does not know of stay unmanaged: what libc would put right in them before they
+ * could join is not. Nothing is away while they are made, so that they have all that their parent
+ * has, whatever becomes of its agent, and also where the kernel tells nobody of a fork.
+ */
+long ferry_preload_clone(long nr, long a, long b, long c, long d, long e)
+{
+	struct copied copied;
+	long result;
+
+	if (!begin_copy(&copied))
+		return ferry_sys5(nr, a, b, c, d, e);
+	result = ferry_sys5(nr, a, b, c, d, e);
+	end_copy(&copied, result != 0);
+	return result;
+}
+
+static int run_copied(void *arg)
+{
+	const struct copied *copied = arg;
+
+	ferry_signals_restore(copied->mask);
+	return copied->run(copied->arg);
+}
+
+FERRY_EXPORT int clone(int (*run)(void *), void *stack, int flags, void *arg, ...)
+{
+	static int (*next)(int (*)(void *), void *, int, void *, void *, void *, void *);
+	struct copied copied = {.run = run, .arg = arg};
+	void *parent_tid, *tls, *child_tid;
+	va_list args;
+	int result, saved;
+
+	if (!next)
+		next = (int (*)(int (*)(void *), void *, int, void *, void *, void *, void *))
+			ferry_preload_next("clone");
+	/* Those that flags do not ask for may not be there, and nobody looks at them. */
+	va_start(args, arg);
+	parent_tid = va_arg(args, void *);
+	tls = va_arg(args, void *);
+	child_tid = va_arg(args, void *);
+	va_end(args);
+	if (!run || (flags & (CLONE_VM | CLONE_VFORK)) || !begin_copy(&copied))
+		return next(run, stack, flags, arg, parent_tid, tls, child_tid);
+	result = next(run_copied, stack, flags, &copied, parent_tid, tls, child_tid);
+	saved = errno;
+	end_copy(&copied, true);
+	errno = saved;
+	return result;
 }
 
 /* libc's own forks without passing through the symbol. */

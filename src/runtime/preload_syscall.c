@@ -3,16 +3,18 @@
  * preload_syscall.c - syscall().
  *
  * The numbers that have to be seen go to ferry_syscall_seen(); every other one is the kernel's at
- * once, by the same few instructions that libc uses: nothing may stand on the stack for clone or
- * vfork. Like the kernel, this looks at the lower half of the number only.
+ * once, by the same few instructions that libc uses: nothing may stand on the stack for vfork, or
+ * for a clone that shares memory. Like the kernel, this looks at the lower half of the number only.
  */
 #include <errno.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/sys.h"
 #include "runtime/preload.h"
+#include "runtime/user.h"
 
 enum { NUMBERS = 448 };
 
@@ -30,7 +32,8 @@ long move_pages(int pid, unsigned long count, void **pages, const int *nodes, in
 	 SEEN(SYS_setns, word) | SEEN(SYS_mprotect, word) | SEEN(SYS_munmap, word) |           \
 	 SEEN(SYS_mremap, word) | SEEN(SYS_mlock, word) | SEEN(SYS_munlock, word) |            \
 	 SEEN(SYS_mlockall, word) | SEEN(SYS_munlockall, word) | SEEN(SYS_ioctl, word) |       \
-	 SEEN(SYS_mincore, word) | SEEN(SYS_io_uring_setup, word) |                            \
+	 SEEN(SYS_mincore, word) | SEEN(SYS_io_uring_setup, word) | SEEN(SYS_fork, word) |     \
+	 SEEN(SYS_clone, word) | SEEN(SYS_clone3, word) |                                      \
 	 SEEN(SYS_sched_setaffinity, word) | SEEN(SYS_getcpu, word))
 
 /* A bit for each number. */
@@ -61,6 +64,24 @@ static bool takes_references(int nr, long b, long c, long d, long e)
 	default: /* sendto, sendmmsg */
 		return (d & MSG_ZEROCOPY) != 0;
 	}
+}
+
+/* The head of struct clone_args. */
+struct clone_head {
+	uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack;
+};
+
+/* Does a clone return twice on the same stack, in two memories? Only then may it be called from a
+ * function. */
+bool ferry_syscall_copies(int nr, unsigned long a, unsigned long b);
+__attribute__((used)) bool ferry_syscall_copies(int nr, unsigned long a, unsigned long b)
+{
+	struct clone_head head = {.flags = a, .stack = b};
+
+	if (nr == SYS_clone3 && (b < sizeof(head) || ferry_user_read(&head, (const void *)a,
+								     sizeof(head))))
+		return false;
+	return (head.flags & (CLONE_VM | CLONE_VFORK)) == 0 && head.stack == 0;
 }
 
 /* What changes who the calling thread is. */
@@ -121,6 +142,10 @@ __attribute__((used)) long ferry_syscall_seen(int nr, long a, long b, long c, lo
 	case SYS_io_uring_setup:
 		ferry_preload_rings();
 		return set_errno(ferry_sys6(nr, a, b, c, d, e, f));
+	case SYS_fork:
+	case SYS_clone:
+	case SYS_clone3:
+		return set_errno(ferry_preload_clone(nr, a, b, c, d, e));
 	case SYS_unshare:
 	case SYS_setns:
 		return set_errno(ferry_preload_namespace(nr, a, b));
@@ -149,7 +174,28 @@ __asm__(".text\n"
 	"	lea ferry_syscall_bits(%rip), %r11\n"
 	"	mov (%r11, %rax, 8), %rax\n"
 	"	bt %rdi, %rax\n"
-	"	jc ferry_syscall_seen\n"
+	"	jnc 1f\n"
+	"	cmp $56, %edi\n" /* SYS_clone */
+	"	je 3f\n"
+	"	cmp $435, %edi\n" /* SYS_clone3 */
+	"	jne ferry_syscall_seen\n"
+	"3:	push %rdi\n"
+	"	push %rsi\n"
+	"	push %rdx\n"
+	"	push %rcx\n"
+	"	push %r8\n"
+	"	push %r9\n"
+	"	sub $8, %rsp\n"
+	"	call ferry_syscall_copies\n"
+	"	add $8, %rsp\n"
+	"	pop %r9\n"
+	"	pop %r8\n"
+	"	pop %rcx\n"
+	"	pop %rdx\n"
+	"	pop %rsi\n"
+	"	pop %rdi\n"
+	"	test %al, %al\n"
+	"	jnz ferry_syscall_seen\n"
 	"1:	mov %rdi, %rax\n"
 	"	mov %rsi, %rdi\n"
 	"	mov %rdx, %rsi\n"

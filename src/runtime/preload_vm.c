@@ -8,8 +8,8 @@
  *
  * mincore(): a page that is away is as resident as it was.
  *
- * RLIMIT_AS: what a program sets is meant for its own memory. The addresses that we have reserved
- * beside it are added when it sets a limit, and taken off when it asks.
+ * RLIMIT_AS and RLIMIT_DATA: what a program sets is meant for its own memory. What we have beside
+ * it is added when it sets a limit, and taken off when it asks.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -130,20 +130,39 @@ static rlim_t without_ours(rlim_t limit, rlim_t ours)
 	return limit > ours ? limit - ours : 0;
 }
 
-/* Limits of addresses, of the calling process. => 0, -errno. */
-static long limit_addresses(const struct rlimit *set, struct rlimit *got)
+/* What is to be added to a limit of data: the first one that is set makes the arenas count. */
+static rlim_t own_data(const struct rlimit *set)
 {
-	rlim_t ours = own_addresses();
+	rlim_t ours = __atomic_load_n(&ferry_door.data_bytes, __ATOMIC_ACQUIRE);
+	int64_t counted;
+
+	if (ours || (set->rlim_cur == RLIM_INFINITY && set->rlim_max == RLIM_INFINITY) ||
+	    !ferry_door_is_open())
+		return ours;
+	counted = ferry_door_ask(FERRY_REQUEST_DATA, 0, 0, 0, 0);
+	return counted > 0 ? (rlim_t)counted : 0;
+}
+
+/* Limits of memory, of the calling process. => 0, -errno. */
+static long limit_memory(int resource, const struct rlimit *set, struct rlimit *got)
+{
+	bool data = resource == RLIMIT_DATA;
+	rlim_t ours = data ? __atomic_load_n(&ferry_door.data_bytes, __ATOMIC_ACQUIRE) :
+			     own_addresses();
 	struct rlimit now, new;
 	long ret;
 
 	if (set) {
+		rlim_t more = ours;
+
 		if (ferry_user_read(&new, set, sizeof(new)))
 			return -EFAULT;
-		new.rlim_cur = with_ours(new.rlim_cur, ours);
-		new.rlim_max = with_ours(new.rlim_max, ours);
+		if (data)
+			more = own_data(&new);
+		new.rlim_cur = with_ours(new.rlim_cur, more);
+		new.rlim_max = with_ours(new.rlim_max, more);
 	}
-	ret = ferry_sys4(SYS_prlimit64, 0, RLIMIT_AS, set ? &new : NULL, &now);
+	ret = ferry_sys4(SYS_prlimit64, 0, resource, set ? &new : NULL, &now);
 	if (ret || !got)
 		return ret;
 	now.rlim_cur = without_ours(now.rlim_cur, ours);
@@ -157,8 +176,8 @@ static int limit(int pid, int resource, const struct rlimit *set, struct rlimit 
 	int saved = errno;
 	long ret;
 
-	if (resource == RLIMIT_AS && self)
-		ret = limit_addresses(set, got);
+	if ((resource == RLIMIT_AS || resource == RLIMIT_DATA) && self)
+		ret = limit_memory(resource, set, got);
 	else
 		ret = ferry_sys4(SYS_prlimit64, pid, resource, set, got);
 	errno = saved;

@@ -14,8 +14,13 @@
 #include "base/sys.h"
 
 #define HEAP_BYTES (UINT64_C(1) << 34)
+#define HEAP_DATA_BYTES (UINT64_C(64) << 20) /* what agents need, with room */
 
-enum { CLASSES = 23, READY_PAGES = 4096 };
+enum {
+	CLASSES = 23,
+	READY_PAGES = 4096,
+	SLOTS_SPARE = 4096, /* frame numbers beyond a node's capacity, for what adoption finds */
+};
 
 static struct {
 	ferry_va start;
@@ -55,6 +60,20 @@ static void *page_at(uint32_t page)
 	return (void *)(uintptr_t)(zone.start + (ferry_va)page * FERRY_PAGE_SIZE);
 }
 
+/* Makes more pages of the heap writable. zone locked. => 0, -errno. */
+static int make_ready(uint32_t more)
+{
+	long ret;
+
+	if ((uint64_t)zone.ready + more > HEAP_BYTES / FERRY_PAGE_SIZE)
+		more = (uint32_t)(HEAP_BYTES / FERRY_PAGE_SIZE) - zone.ready;
+	ret = ferry_sys3(SYS_mprotect, page_at(zone.ready), (uint64_t)more * FERRY_PAGE_SIZE,
+			 PROT_READ | PROT_WRITE);
+	if (ret == 0)
+		zone.ready += more;
+	return (int)ret;
+}
+
 /* Pages from the end of the heap; UINT32_MAX: none left. => zone locked. */
 static uint32_t take_end(uint32_t pages)
 {
@@ -62,16 +81,8 @@ static uint32_t take_end(uint32_t pages)
 
 	if ((uint64_t)first + pages > HEAP_BYTES / FERRY_PAGE_SIZE)
 		return UINT32_MAX;
-	if (first + pages > zone.ready) {
-		uint32_t more = pages > READY_PAGES ? pages : READY_PAGES;
-
-		if ((uint64_t)zone.ready + more > HEAP_BYTES / FERRY_PAGE_SIZE)
-			more = (uint32_t)(HEAP_BYTES / FERRY_PAGE_SIZE) - zone.ready;
-		if (ferry_sys3(SYS_mprotect, page_at(zone.ready), (uint64_t)more * FERRY_PAGE_SIZE,
-			       PROT_READ | PROT_WRITE))
-			return UINT32_MAX;
-		zone.ready += more;
-	}
+	if (first + pages > zone.ready && make_ready(pages > READY_PAGES ? pages : READY_PAGES))
+		return UINT32_MAX;
 	zone.bump += pages;
 	return first;
 }
@@ -114,6 +125,42 @@ void ferry_zone_destroy(void)
 uint64_t ferry_zone_bytes(void)
 {
 	return zone.end - zone.start;
+}
+
+int ferry_zone_count_heap(void)
+{
+	const uint32_t want = (uint32_t)(HEAP_DATA_BYTES / FERRY_PAGE_SIZE);
+	int err = 0;
+
+	lock_zone();
+	if (zone.ready < want)
+		err = make_ready(want - zone.ready);
+	unlock_zone();
+	return err;
+}
+
+uint64_t ferry_zone_slots(const struct ferry_node *node)
+{
+	uint64_t slots = node->capacity_pages;
+
+	if (!slots)
+		return 0;
+	return (slots + SLOTS_SPARE + FERRY_HUGE_PAGES - 1) / FERRY_HUGE_PAGES * FERRY_HUGE_PAGES;
+}
+
+uint64_t ferry_zone_arena_bytes(const struct ferry_machine *machine)
+{
+	const struct ferry_node *nodes = ferry_machine_nodes(machine);
+	uint64_t slots = 0;
+
+	for (uint32_t n = 0; n < machine->node_count; n++)
+		slots += ferry_zone_slots(&nodes[n]);
+	return slots * 2 * FERRY_PAGE_SIZE;
+}
+
+uint64_t ferry_zone_data_bytes(const struct ferry_machine *machine)
+{
+	return HEAP_DATA_BYTES + ferry_zone_arena_bytes(machine);
 }
 
 bool ferry_zone_covers(ferry_va start, ferry_va end)

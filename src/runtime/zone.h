@@ -9,7 +9,7 @@
 #ifndef FERRY_RUNTIME_ZONE_H
 #define FERRY_RUNTIME_ZONE_H
 
-#include "base/types.h"
+#include "phys/machine.h"
 
 /* Reserves a zone with arena_bytes behind the heap. Forgets an older zone (a forked child has none
  * of its parent's). => 0, -errno. */
@@ -20,6 +20,18 @@ ferry_va ferry_zone_arenas(void);
 void ferry_zone_destroy(void);
 /* => bytes of addresses that a zone takes, 0: there is none. */
 uint64_t ferry_zone_bytes(void);
+/*
+ * Makes so much of the heap writable that it seldom needs more, so that it counts as data (see
+ * RLIMIT_DATA) to the same amount from then on. => 0, -ENOMEM.
+ */
+FERRY_MUST_CHECK int ferry_zone_count_heap(void);
+/* => slots in each of a node's two arenas. */
+uint64_t ferry_zone_slots(const struct ferry_node *node);
+/* => bytes of all arenas. */
+uint64_t ferry_zone_arena_bytes(const struct ferry_machine *machine);
+/* => what a zone counts as data once its heap and its arenas are writable: the same for every
+ * process of a machine. */
+uint64_t ferry_zone_data_bytes(const struct ferry_machine *machine);
 /* => true if [start, end) lies in the zone or in this library's own data. */
 bool ferry_zone_covers(ferry_va start, ferry_va end);
 /* Leaves [start, end) out of management as well: the library's own data. */

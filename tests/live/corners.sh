@@ -32,7 +32,7 @@ quiet() {
 	[ ! -s "$work/said" ] || fail "more was said: $(cat "$work/said")"
 }
 
-for name in storm exec closed limits stacks alarms children reaper 'files 8'; do
+for name in storm clones exec closed limits data stacks alarms children reaper 'files 8'; do
 	corner 0 "$name"
 	quiet
 done

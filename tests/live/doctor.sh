@@ -62,8 +62,12 @@ expect system_calls limit
 # Limits.
 examine bash -c 'ulimit -v 200000000 && exec "$@"' bash
 expect address_space limit
+examine bash -c 'ulimit -Sd 8000000 && exec "$@"' bash
+expect data ok
 examine bash -c 'ulimit -d 8000000 && exec "$@"' bash
-expect data limit
+if ! (ulimit -d 8000000 && ulimit -d 8000001) 2>/dev/null; then
+	expect data limit
+fi
 examine bash -c 'ulimit -Sn 256 && ulimit -Hn 256 && exec "$@"' bash
 expect files limit
 examine bash -c 'ulimit -l 64 && exec "$@"' bash

@@ -24,11 +24,13 @@ fi
 
 FERRY_TEST_MANAGED=0 timeout 100 "$programs/facilities" >"$work/bare" 2>"$work/err" ||
 	fail "bare: $(tail -n 3 "$work/err")"
-start --nodes 3x512M -- "$programs/facilities"
-wait_ready
-start_ferry 0 1 2
-finish
-stop_ferry
-cat "$work/err"
-same
-assert_moved
+ferried() {
+	start --nodes 3x512M -- "$programs/facilities"
+	wait_ready
+	start_ferry 0 1 2
+	finish
+	stop_ferry
+	cat "$work/err"
+	same
+}
+until_moved ferried

@@ -10,6 +10,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/sched.h> /* struct clone_args */
 #include <poll.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -109,6 +110,18 @@ static void start_mover(void)
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
+static void move_on(const char *when)
+{
+	uint64_t before = __atomic_load_n(&moved, __ATOMIC_RELAXED), seen = before;
+
+	for (unsigned tries = 0; tries < 5000 && live_nodes() >= 2 && seen < before + PAGES;
+	     tries++) {
+		REQUIRE(tries < 4999, "nothing moves %s", when);
+		live_sleep_us(2000);
+		seen = __atomic_load_n(&moved, __ATOMIC_RELAXED);
+	}
+}
+
 /* --- children ------------------------------------------------------------------------- */
 
 static void spawn_check(int (*spawn)(pid_t *, const char *, const posix_spawn_file_actions_t *,
@@ -140,6 +153,30 @@ static void vfork_check(void)
 static pid_t raw_clone(void)
 {
 	return (pid_t)syscall(SYS_clone, SIGCHLD, 0, NULL, NULL, 0);
+}
+
+/* As programs do that call the kernel by themselves: nobody sees it but the kernel. */
+static pid_t clone_in_assembler(void)
+{
+	long pid;
+
+	__asm__ volatile("xor %%edx, %%edx\n\txor %%r10d, %%r10d\n\txor %%r8d, %%r8d\n\tsyscall"
+			 : "=a"(pid)
+			 : "a"((long)SYS_clone), "D"((long)SIGCHLD), "S"(0L)
+			 : "rdx", "r10", "r8", "rcx", "r11", "memory");
+	return (pid_t)pid;
+}
+
+static pid_t clone3_by_number(void)
+{
+	struct clone_args arguments = { .exit_signal = SIGCHLD };
+
+	return (pid_t)syscall(SYS_clone3, &arguments, sizeof(arguments));
+}
+
+static pid_t fork_by_number(void)
+{
+	return (pid_t)syscall(SYS_fork);
 }
 
 /* A child that libc does not know of goes on using libc, as far as that goes. */
@@ -177,6 +214,58 @@ static void clone_check(void)
 		syscall(SYS_exit_group, 9);
 	}
 	expect_exit(pid, 0, "raw clone and exec");
+}
+
+static int end_as_clone(void *unused)
+{
+	(void)unused;
+	return is_right() ? 6 : 9;
+}
+
+/* libc's clone() begins the child on another stack, with the signals that it had. */
+static void libc_clone_check(void)
+{
+	static char stack[64 * 1024] __attribute__((aligned(16)));
+	struct clone_args bad = { .exit_signal = SIGCHLD, .flags = ~UINT64_C(0) };
+	sigset_t before, after;
+
+	sigemptyset(&before);
+	after = before;
+	sigprocmask(SIG_SETMASK, NULL, &before);
+	expect_exit(clone(end_as_clone, stack + sizeof(stack), SIGCHLD, NULL), 6, "clone()");
+	sigprocmask(SIG_SETMASK, NULL, &after);
+	REQUIRE(memcmp(&before, &after, sizeof(before)) == 0, "clone() changed the signal mask");
+	REQUIRE(clone(NULL, stack + sizeof(stack), SIGCHLD, NULL) == -1 && errno == EINVAL,
+		"clone() of nothing");
+	REQUIRE(syscall(SYS_clone3, &bad, sizeof(bad)) == -1 && errno == EINVAL, "clone3 flags");
+	REQUIRE(syscall(SYS_clone3, (void *)8, sizeof(bad)) == -1 && errno == EFAULT,
+		"clone3 of a bad pointer");
+	REQUIRE(syscall(SYS_clone3, &bad, 8) == -1 && errno == EINVAL, "clone3 of a bad size");
+}
+
+/* Children that libc does not know of, of all kinds: they have all of their parent's memory, use
+ * it, fork and execute, and their parent's pages move on. */
+static void case_clones(void)
+{
+	static pid_t (*const kinds[])(void) = { raw_clone, clone3_by_number, fork_by_number,
+						clone_in_assembler };
+	bool events = getenv("FERRY_TEST_NO_EVENTS") == NULL;
+
+	for (unsigned round = 0; round < 60; round++) {
+		unsigned kind = round % (events ? 4 : 3);
+		pid_t pid = kinds[kind]();
+
+		if (pid == 0 && round % 20 < 4)
+			syscall(SYS_exit_group, live_as_raw_clone());
+		if (pid == 0 && round % 20 < 8)
+			execl(self, self, "check", (char *)NULL);
+		if (pid == 0)
+			syscall(SYS_exit_group, is_right() ? 0 : 9);
+		expect_exit(pid, 0, kind < 3 ? "a clone by number" : "a clone in assembler");
+		libc_clone_check();
+	}
+	move_on("after clones");
+	require_right("after clones");
 }
 
 static void *exit_group_run(void *unused)
@@ -383,6 +472,85 @@ static void case_limits(void)
 	munmap(memory, UINT64_C(100) << 20);
 	fork_and_exec();
 	require_right("under limits");
+}
+
+static rlim_t data_limit(void)
+{
+	struct rlimit limit;
+
+	REQUIRE(getrlimit(RLIMIT_DATA, &limit) == 0, "getrlimit");
+	return limit.rlim_cur;
+}
+
+/* How many MiB can be mapped; all is given back. */
+static unsigned count_mappable(void)
+{
+	enum { MOST = 256 };
+	void *memory[MOST];
+	unsigned count = 0;
+
+	while (count < MOST) {
+		memory[count] = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE,
+				     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (memory[count] == MAP_FAILED)
+			break;
+		count++;
+	}
+	REQUIRE(count == MOST || errno == ENOMEM, "mmap over the limit: %s", strerror(errno));
+	for (unsigned i = 0; i < count; i++)
+		munmap(memory[i], 1 << 20);
+	return count;
+}
+
+/* Of a limit of 64 MiB of data the program has as much as it has bare, and so have its children;
+ * its agent goes on working when there is nothing left of it. */
+static void expect_limited(void)
+{
+	unsigned count = count_mappable();
+	void *memory[64];
+
+	REQUIRE(data_limit() == 64 << 20, "getrlimit: %llx", (unsigned long long)data_limit());
+	/* Stacks of threads and heaps are taken off. */
+	REQUIRE(count >= 40 && count <= 63, "%u MiB can be mapped", count);
+	for (unsigned i = 0; i < count; i++) {
+		memory[i] = live_map(1 << 20);
+		memset(memory[i], 5, 1 << 20);
+	}
+	REQUIRE(malloc(2 << 20) == NULL && errno == ENOMEM, "malloc over the limit");
+	REQUIRE(sbrk(2 << 20) == (void *)-1 && errno == ENOMEM, "sbrk over the limit");
+	REQUIRE(mmap(NULL, 8 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED,
+		"mmap of what is no data");
+	move_on("at the limit");
+	require_right("at the limit");
+	for (unsigned i = 0; i < count; i++) {
+		for (unsigned at = 0; at < 1 << 20; at += 512)
+			REQUIRE(((char *)memory[i])[at] == 5, "wrong content at the limit");
+		munmap(memory[i], 1 << 20);
+	}
+}
+
+static void case_data(void)
+{
+	struct rlimit limit = { 64 << 20, 128 << 20 }, old;
+	pid_t pid;
+
+	REQUIRE(prlimit(0, RLIMIT_DATA, &limit, &old) == 0, "prlimit");
+	REQUIRE(old.rlim_cur == RLIM_INFINITY && old.rlim_max == RLIM_INFINITY, "old limit");
+	expect_limited();
+	limit.rlim_cur = 128 << 20;
+	REQUIRE(setrlimit(RLIMIT_DATA, &limit) == 0, "up to the hard limit");
+	REQUIRE(count_mappable() > 64, "only %u MiB of 128", count_mappable());
+	limit.rlim_cur = 64 << 20;
+	REQUIRE(setrlimit(RLIMIT_DATA, &limit) == 0, "down again");
+	pid = fork();
+	if (pid == 0) {
+		start_mover();
+		expect_limited();
+		execl(self, self, "limited", (char *)NULL);
+		_exit(9);
+	}
+	expect_exit(pid, 0, "a child of limited data");
+	require_right("under a limit of data");
 }
 
 /* --- stacks and jumps ------------------------------------------------------------------ */
@@ -697,6 +865,9 @@ static void run_case(const char *name, const char *argument)
 	} cases[] = {
 		{ "check", case_check },
 		{ "storm", case_storm },
+		{ "clones", case_clones },
+		{ "data", case_data },
+		{ "limited", expect_limited },
 		{ "exec", case_exec },
 		{ "mainless", case_mainless },
 		{ "closed", case_closed },

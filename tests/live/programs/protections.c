@@ -6,7 +6,8 @@
  *  - threads that store where they may only read get their SEGV and change nothing, and system
  *    calls their EFAULT, while the pages go back and forth;
  *  - code is run while its pages move, and rewritten in turns of writable and executable;
- *  - the same with mprotect() by a raw system call, which nobody stands in front of.
+ *  - the same with mprotect() by a raw system call, which nobody stands in front of;
+ *  - protection keys, where there are any ("protections key": nothing else).
  *
  * Frames are compared where pagemap shows them: to root.
  */
@@ -183,24 +184,126 @@ static void check_protection(int protection, const char *rights)
 	close(pagemap);
 }
 
-/* Where this CPU has keys: pages that one guards stay. */
+/* --- protection keys ------------------------------------------------------------------------ */
+
+static bool try_load(const volatile uint64_t *word, uint64_t *value)
+{
+	if (sigsetjmp(on_segv, 1) != 0) {
+		expects_segv = 0;
+		return false;
+	}
+	expects_segv = 1;
+	*value = *word;
+	expects_segv = 0;
+	return true;
+}
+
+static void guard(char *area, size_t pages, int protection, int key)
+{
+	REQUIRE(pkey_mprotect(area, pages * PAGE, protection, key) == 0, "pkey_mprotect: %s",
+		strerror(errno));
+}
+
+/* Copies take the key along: where pages leave by eviction, they do. */
+static void expect_guarded(char *area)
+{
+	if (nodes >= 2 && live_evicts())
+		REQUIRE(ferry_move_range(0, area, (size_t)PAGES * PAGE, 1, NULL, NULL) >= 0,
+			"ferry_move_range");
+	else if (nodes >= 2)
+		expect_moved(area, 1, "protection", -EBUSY);
+}
+
+/* The kernel runs a handler with the rights that a new thread has, so that they have to be given
+ * anew after each signal. */
+static void check_key_refuses(char *area, int key)
+{
+	uint64_t value;
+
+	for (size_t page = 0; page < 2 * PAGES; page += 37) {
+		volatile uint64_t *word = word_of(area, page, 9);
+
+		pkey_set(key, PKEY_DISABLE_WRITE);
+		REQUIRE(!try_store(word, 4711) && segv_address == word, "a store got through");
+		pkey_set(key, PKEY_DISABLE_ACCESS);
+		REQUIRE(!try_load(word, &value) && segv_address == word, "a load got through");
+		pkey_set(key, PKEY_DISABLE_WRITE);
+		REQUIRE(try_load(word, &value) && (page >= PAGES || value == pattern(page, 9)),
+			"page %zu cannot be read, or changed", page);
+	}
+	pkey_set(key, PKEY_DISABLE_ACCESS);
+	expect_guarded(area);
+	pkey_set(key, 0);
+}
+
+static void *move_about(void *area)
+{
+	for (int node = 0; nodes >= 2 && !__atomic_load_n(&done, __ATOMIC_ACQUIRE); node++)
+		REQUIRE(ferry_move_range(0, area, (size_t)PAGES * PAGE, node % nodes, NULL, NULL) >=
+				0,
+			"ferry_move_range");
+	return NULL;
+}
+
+/* A key comes and goes while the pages move: those that are away come home under it. */
+static void check_key_flips(char *area, int key)
+{
+	uint64_t end = live_now_ns() + SECONDS * UINT64_C(1000000000), flips = 0;
+	pthread_t mover;
+
+	__atomic_store_n(&done, false, __ATOMIC_RELEASE);
+	REQUIRE(pthread_create(&mover, NULL, move_about, area) == 0, "thread");
+	for (; live_now_ns() < end; flips++) {
+		guard(area, PAGES, PROT_READ | PROT_WRITE, flips % 2 ? 0 : key);
+		for (size_t page = flips % 16; page < PAGES; page += 16) {
+			REQUIRE(*word_of(area, page, 7) == pattern(page, 7), "page %zu changed",
+				page);
+			*word_of(area, page, 7) = pattern(page, 7);
+		}
+	}
+	__atomic_store_n(&done, true, __ATOMIC_RELEASE);
+	pthread_join(mover, NULL);
+	guard(area, PAGES, PROT_READ | PROT_WRITE, 0);
+	REQUIRE(nodes < 2 || live_move_all(area, PAGES, 0, 5) == 0, "back to node 0");
+	guard(area, PAGES, PROT_READ | PROT_WRITE, key);
+	check_filled(area, PAGES);
+	fprintf(stderr, "keys changed %llu times\n", (unsigned long long)flips);
+}
+
+/*
+ * Where this CPU has keys: pages that one guards stay, whatever it allows; those that are first
+ * touched under it are right. pkey_free() leaves them guarded; they move once no key guards them.
+ */
 static void check_key(void)
 {
 	int key = pkey_alloc(0, 0);
-	char *area = live_map((size_t)PAGES * PAGE);
+	char *area = live_map((size_t)2 * PAGES * PAGE), *fresh = area + (size_t)PAGES * PAGE;
 
+	printf("key %d\n", key);
 	if (key >= 0) {
 		fill(area, PAGES);
 		REQUIRE(nodes < 2 || live_move_all(area, PAGES, 0, 5) == 0, "move to node 0");
-		REQUIRE(pkey_mprotect(area, (size_t)PAGES * PAGE, PROT_READ | PROT_WRITE, key) == 0,
-			"pkey_mprotect");
-		if (nodes >= 2)
-			expect_moved(area, 1, "protection", -EBUSY);
+		guard(area, (size_t)2 * PAGES, PROT_READ | PROT_WRITE, key);
+		expect_guarded(area);
 		check_filled(area, PAGES);
-		pkey_free(key);
+		guard(area, PAGES, PROT_READ, key);
+		expect_guarded(area);
+		check_mapping(area, PAGES, "r--");
+		check_filled(area, PAGES);
+		guard(area, PAGES, PROT_READ | PROT_WRITE, key);
+		check_key_refuses(area, key);
+		fill(fresh, PAGES);
+		check_key_flips(area, key);
+		check_filled(fresh, PAGES);
+		REQUIRE(pkey_free(key) == 0, "pkey_free: %s", strerror(errno));
+		expect_guarded(area);
+		guard(area, (size_t)2 * PAGES, PROT_READ | PROT_WRITE, 0);
+		REQUIRE(nodes < 2 || live_move_all(area, (size_t)2 * PAGES, 1, 5) == 0,
+			"pages do not move without a key");
+		check_filled(area, PAGES);
+		check_filled(fresh, PAGES);
 	}
-	printf("key %d\n", key);
-	munmap(area, (size_t)PAGES * PAGE);
+	munmap(area, (size_t)2 * PAGES * PAGE);
 }
 
 static void print_locked(void)
@@ -393,13 +496,17 @@ static void check_code(void (*set)(char *, size_t, int), const char *how)
 	munmap(code, (size_t)2 * CODE_PAGES * PAGE);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	struct sigaction action = { .sa_sigaction = segv, .sa_flags = SA_SIGINFO };
 
 	live_watchdog(100);
 	nodes = live_nodes();
 	REQUIRE(sigaction(SIGSEGV, &action, NULL) == 0, "sigaction");
+	if (argc > 1 && strcmp(argv[1], "key") == 0) {
+		check_key();
+		return 0;
+	}
 	check_protection(PROT_READ, "r--");
 	check_protection(PROT_READ | PROT_EXEC, "r-x");
 	check_protection(PROT_READ | PROT_WRITE | PROT_EXEC, "rwx");
