@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
+# timeout: 300
 # The corners of a process's life: forks of all kinds in storms, exec by any thread, all ways to
 # end, closed and scarce descriptors, limits, namespaces, other roots and users, stacks and jumps,
 # alarms, children that are one's own. Each says what it says in a bare run, while all of its pages

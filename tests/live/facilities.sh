@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
+# timeout: 300
 # What programs do with their memory - limits, locks, advice, mincore, pagemap, userfaultfd, stacks,
 # thousands of mappings - comes to the same bare and with all pages on the move.
 . "$(dirname "$0")/lib.sh" || exit 1
@@ -33,4 +34,4 @@ ferried() {
 	cat "$work/err"
 	same
 }
-until_moved ferried
+tries=8 until_moved ferried

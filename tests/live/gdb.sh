@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
+# timeout: 300
 # guest: there is no gdb
 # gdb as the one that starts things: a program inside a machine, and `pageferry run` itself, whose
 # children it follows to the program. Breakpoints are hit, variables and memory that has moved are

@@ -298,12 +298,12 @@ assert_moved() {
 	[ "$resident" -gt 0 ] || fail "no page was asked to move"
 }
 
-# until_moved JOB: a job that starts the program, ferries it and ends; up to three times, until
-# enough has moved in all: on a slow machine it is over too early.
+# until_moved JOB: a job that starts the program, ferries it and ends; up to $tries times (three),
+# until enough has moved in all: on a slow machine it is over too early.
 until_moved() {
 	local moved resident try
 	rm -f "$work/all-moves"
-	for try in 1 2 3; do
+	for try in $(seq "${tries:-3}"); do
 		"$@"
 		cat "$work/moves" >>"$work/all-moves"
 		cp "$work/all-moves" "$work/moves"

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
+# timeout: 300
 # Programs that give up their rights stay on the machine; who has none gets one clear line.
 . "$(dirname "$0")/lib.sh" || exit 1
 

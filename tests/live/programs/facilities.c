@@ -133,19 +133,21 @@ static void *move_about(void *area)
 	return NULL;
 }
 
-/* The pages that were written in this round: how many have no entry, being on their way; how many
- * are called clean. */
-static void count_written(int pagemap, char *area, unsigned round, unsigned *absent,
-			  unsigned *clean)
+/* Looks at the pages that were written in this round. => how many have been seen with no entry only
+ * so far, being on their way. Adds to *clean those that are called so. */
+static unsigned count_written(int pagemap, char *area, unsigned round, bool *seen,
+			      unsigned *clean)
 {
 	uint64_t entries[PAGES];
+	unsigned unseen = 0;
 
-	*absent = 0;
 	read_pagemap(pagemap, area, PAGES, entries);
 	for (size_t page = round % 4; page < PAGES; page += 4) {
-		*absent += entries[page] >> 62 == 0;
+		seen[page] |= entries[page] >> 62 != 0;
+		unseen += !seen[page];
 		*clean += entries[page] >> 62 != 0 && (entries[page] >> 55 & 1) == 0;
 	}
+	return unseen;
 }
 
 /* A page that was written since the bits were cleared is never called clean, moved or not. */
@@ -154,12 +156,13 @@ static void part_soft_dirty(void)
 	char *area = live_map((size_t)PAGES * PAGE);
 	int pagemap = open_proc("/proc/self/pagemap", O_RDONLY);
 	int clear = open_proc("/proc/self/clear_refs", O_WRONLY);
-	unsigned clean = 0, missed = 0, kept = 0, absent;
+	unsigned clean = 0, missed = 0, kept = 0, unseen;
+	bool seen[PAGES] = { false };
 	pthread_t mover;
 
 	fill(area, PAGES);
-	count_written(pagemap, area, 0, &absent, &clean);
-	if (clean != 0 && absent + clean == PAGES / 4) {
+	unseen = count_written(pagemap, area, 0, seen, &clean);
+	if (clean != 0 && unseen + clean == PAGES / 4) {
 		printf("soft dirty: not on this kernel\n");
 		goto out;
 	}
@@ -171,10 +174,11 @@ static void part_soft_dirty(void)
 		REQUIRE(write(clear, "4", 1) == 1, "clear_refs: %s", strerror(errno));
 		for (size_t page = round % 4; page < PAGES; page += 4)
 			*word_of(area, page) = page + 1;
+		memset(seen, 0, sizeof(seen));
 		do {
-			count_written(pagemap, area, round, &absent, &clean);
-		} while (absent != 0 && live_now_ns() < end);
-		missed += absent;
+			unseen = count_written(pagemap, area, round, seen, &clean);
+		} while (unseen != 0 && live_now_ns() < end);
+		missed += unseen;
 		kept += is_filled(area, PAGES);
 	}
 	__atomic_store_n(&stop_moving, true, __ATOMIC_RELEASE);

@@ -224,10 +224,12 @@ int main(void)
 		REQUIRE(pthread_create(&forker->thread, NULL, forker_run, forker) == 0, "thread");
 	}
 	live_ready("ready\n");
+	/* A child of any forker shares the areas of all. */
+	for (unsigned i = 0; i < FORKERS; i++)
+		pthread_join(forkers[i].thread, NULL);
 	for (unsigned i = 0; i < FORKERS; i++) {
 		struct forker *forker = &forkers[i];
 
-		pthread_join(forker->thread, NULL);
 		live_mover_stop(&forker->mover);
 		for (unsigned way = 0; way < WAYS; way++)
 			fprintf(stderr, " %llu", (unsigned long long)forker->children[way]);
