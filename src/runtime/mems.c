@@ -80,13 +80,18 @@ static struct ferry_keeper_mems *find_free(struct ferry_keeper *keeper)
 	return NULL;
 }
 
+static bool is_usual(const struct ferry_keeper *keeper, const struct ferry_nodeset *nodes)
+{
+	return memcmp(nodes, &keeper->machine->mems, sizeof(*nodes)) == 0;
+}
+
 void ferry_mems_keep(struct ferry_keeper *keeper, const struct ferry_keeper_process *process)
 {
 	const struct ferry_nodeset *nodes = ferry_machine_mems(keeper->machine, process->slot);
 	struct ferry_keeper_mems *kept;
 
 	if (process->program_gone || process->program_fd < 0 ||
-	    memcmp(nodes, &keeper->machine->mems, sizeof(*nodes)) == 0)
+	    is_usual(keeper, nodes))
 		return;
 	/* One that has joined again has the set already. */
 	for (uint32_t slot = 0; slot < keeper->process_end; slot++) {
@@ -147,10 +152,28 @@ static const struct ferry_nodeset *find_set(struct ferry_keeper *keeper, int32_t
 	return kept == NULL ? NULL : &kept->nodes;
 }
 
+/* As long as nobody has a set of his own no ancestor need be looked for. */
+static bool all_are_usual(struct ferry_keeper *keeper, uint32_t not )
+{
+	for (uint32_t slot = 0; slot < keeper->process_end; slot++) {
+		if (slot != not && keeper->processes[slot] != NULL &&
+		    !is_usual(keeper, ferry_machine_mems(keeper->machine, slot)))
+			return false;
+	}
+	for (uint32_t i = 0; i < FERRY_MEMS_KEPT_MAX; i++) {
+		if (keeper->mems_kept[i].pidfd >= 0)
+			return false;
+	}
+	return true;
+}
+
 void ferry_mems_inherit(struct ferry_keeper *keeper, const struct ferry_keeper_process *process)
 {
-	const struct ferry_nodeset *nodes = find_set(keeper, process->pid, process->slot);
+	const struct ferry_nodeset *nodes = &keeper->machine->mems;
 	int32_t pid = process->pid;
+
+	if (!all_are_usual(keeper, process->slot))
+		nodes = find_set(keeper, process->pid, process->slot);
 
 	for (int i = 0; i < ANCESTORS_MAX && nodes == NULL && pid > 1; i++) {
 		pid = parent_of(pid);
