@@ -16,7 +16,7 @@ in_guest() {
 }
 
 unset FERRY_TEST_READY FERRY_TEST_STOP # of here, not of there
-export FERRY_TEST_SECONDS=1 FERRY_TEST_MOVES=8000 FERRY_SLOW=8 FERRY_TEST_EVICTS=1
+export FERRY_TEST_SECONDS=1 FERRY_TEST_MOVES=32000 FERRY_SLOW=8 FERRY_TEST_EVICTS=1
 in_guest 6.1 "$ferry" run --nodes 3x64M -- "$programs/pingpong" 512
 moved=$(awk '$1 == "moved" { n = $2 } END { print n + 0 }' "$work/guest")
 [ "$moved" -ge 1000 ] || fail "kernel 6.1 moved $moved pages: $(cat "$work/guest")"
