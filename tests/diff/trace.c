@@ -8,6 +8,7 @@
  */
 #define _GNU_SOURCE 1
 #include <stdlib.h>
+#include <sys/utsname.h>
 
 #include "host.h"
 #include "map/ptable.h"
@@ -219,6 +220,17 @@ static unsigned find_difference(const char *simulated, const char *live)
 	}
 }
 
+/* Kernels before 6.8 have no UFFDIO_MOVE: pages leave by eviction, and which of them the host holds
+ * on to for the moment (those that a CPU has made and not put on a list yet) is in no contract. */
+static bool host_evicts(void)
+{
+	struct utsname name;
+	unsigned major = 0, minor = 0;
+
+	FERRY_ASSERT(uname(&name) == 0 && sscanf(name.release, "%u.%u", &major, &minor) == 2);
+	return major < 6 || (major == 6 && minor < 8);
+}
+
 int main(void)
 {
 	unsigned steps = (unsigned)test_amount(20000, 400000), different;
@@ -226,6 +238,10 @@ int main(void)
 	char *simulated, *live;
 
 	test_host_init();
+	if (host_evicts()) {
+		printf("pages that leave by eviction may stay\n");
+		return 77;
+	}
 	seed = test_seed("trace");
 	simulated = run_simulated(seed, steps);
 	live = run_live(seed, steps);

@@ -6,17 +6,18 @@
 
 rounds=${FERRY_SOAK:+60}
 rounds=${rounds:-3}
+times=$((slow > 1 ? 8 : 30))
 mkfifo "$work/go" "$work/done"
 start --nodes 3x256M -- bash -c '
 	while read -r line <"$0/go"; do
-		for i in {1..30}; do
+		for i in $(seq "$1"); do
 			/bin/true
 			(:)
 			(kill -KILL "$BASHPID")
 			dd if=/dev/zero of=/dev/null bs=1M count=4 2>/dev/null
 		done
 		echo done >"$0/done"
-	done' "$work"
+	done' "$work" "$times"
 keeper=$("$ferry" ps --json | json "next(machine['keeper_pid'] for machine in
 	documents[0]['machines'] if $pid in walk(machine, 'pid'))")
 count_processes() {
@@ -62,7 +63,7 @@ wait_until 10 leases_are_back || fail "leases are lost: $(used) bytes in use, be
 	fail "the keeper grew from $before_rss to $(resident) KiB"
 [ "$(mappings)" -le "$before_mappings" ] ||
 	fail "the keeper has $(mappings) mappings, before $before_mappings"
-echo "$((120 * (rounds + 1))) processes; keeper: $(descriptors) descriptors, $(resident) KiB"
+echo "$((4 * times * (rounds + 1))) processes; keeper: $(descriptors) descriptors, $(resident) KiB"
 : >"$work/stop"
 kill -TERM "$pid"
 finish 143

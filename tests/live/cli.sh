@@ -7,7 +7,7 @@
 refuse() {
 	local want=$1 got
 	shift
-	timeout $((20 * ${FERRY_SLOW:-1})) "$ferry" "$@" >"$work/stdout" 2>"$work/stderr" </dev/null
+	timeout $((20 * slow)) "$ferry" "$@" >"$work/stdout" 2>"$work/stderr" </dev/null
 	got=$?
 	[ "$got" -eq "$want" ] || fail "pageferry $*: status $got, not $want: $(cat "$work/stderr")"
 	[ ! -s "$work/stdout" ] || fail "pageferry $*: talk on stdout: $(cat "$work/stdout")"
@@ -17,7 +17,7 @@ refuse() {
 
 # answer ARGUMENTS...: status 0, something on stdout, nothing on stderr.
 answer() {
-	timeout $((60 * ${FERRY_SLOW:-1})) "$ferry" "$@" \
+	timeout $((60 * slow)) "$ferry" "$@" \
 		>"$work/stdout" 2>"$work/stderr" </dev/null ||
 		fail "pageferry $*: status $?: $(cat "$work/stderr")"
 	[ -s "$work/stdout" ] || fail "pageferry $*: nothing on stdout"

@@ -16,7 +16,7 @@ status = 5 if not document["usable"] else 1 if document["limits"] else 0
 sys.exit(status != int(sys.argv[1]))
 END
 examine() {
-	timeout 30 "$@" "$ferry" doctor --json >"$work/json" 2>"$work/err"
+	timeout $((30 * slow)) "$@" "$ferry" doctor --json >"$work/json" 2>"$work/err"
 	code=$?
 	[ ! -s "$work/err" ] || fail "doctor talks: $(cat "$work/err")"
 	python3 "$work/list.py" "$code" <"$work/json" >"$work/doctor" ||
@@ -30,7 +30,7 @@ expect() {
 
 # refused COMMAND...: run ends under that command with 125 and one line of advice.
 refused() {
-	timeout 30 "$@" "$ferry" run --nodes 2x64M -- true >"$work/out" 2>"$work/err"
+	timeout $((30 * slow)) "$@" "$ferry" run --nodes 2x64M -- true >"$work/out" 2>"$work/err"
 	code=$?
 	[ "$code" -eq 125 ] || fail "run under $*: status $code, not 125"
 	[ "$(wc -l <"$work/err")" -eq 1 ] || fail "not one line: $(cat "$work/err")"

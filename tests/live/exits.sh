@@ -7,7 +7,8 @@
 expect() {
 	local want=$1 got
 	shift
-	timeout -k 5 60 "$ferry" run --nodes 2x64M -- "$@" >"$work/out" 2>"$work/err" </dev/null
+	timeout -k 5 $((60 * slow)) "$ferry" run --nodes 2x64M -- "$@" \
+		>"$work/out" 2>"$work/err" </dev/null
 	got=$?
 	[ "$got" -eq "$want" ] || fail "status $got, not $want: $*: $(cat "$work/err")"
 }
@@ -29,7 +30,7 @@ assert_nothing_left
 
 # The program's own talk passes through, and nothing is added.
 printf 'one\ntwo\n' >"$work/in"
-timeout -k 5 60 "$ferry" run --nodes 2x64M -- sh -c 'cat; echo three >&2' \
+timeout -k 5 $((60 * slow)) "$ferry" run --nodes 2x64M -- sh -c 'cat; echo three >&2' \
 	<"$work/in" >"$work/out" 2>"$work/err" || fail "cat"
 cmp -s "$work/in" "$work/out" || fail "stdout: $(cat "$work/out")"
 [ "$(cat "$work/err")" = three ] || fail "stderr: $(cat "$work/err")"
@@ -49,13 +50,13 @@ PAGEFERRY_DISABLE=1 "$ferry" run --nodes 2x64M -- sh -c 'grep -c pageferry /proc
 mkfifo "$work/go"
 start --nodes 2x256M -- bash -c '
 	read -r line <"$0/go"
-	for i in {1..150}; do /bin/true || exit 1; done
+	for i in $(seq "$1"); do /bin/true || exit 1; done
 	echo done >"$0/short"
 	head -c 80000000 /dev/zero | tail -c 1 >/dev/null
 	dd if=/dev/zero of=/dev/null bs=64M count=1 2>/dev/null
 	bash -c "x=\$(head -c 30000000 /dev/zero | tr \"\\0\" x); kill -KILL \$\$"
 	echo done >"$0/large"
-	read -r line <"$0/go"' "$work"
+	read -r line <"$0/go"' "$work" $((150 / slow))
 used() {
 	"$ferry" stat "$pid" --json | json 'sum(find("used_bytes"))'
 }
@@ -72,7 +73,7 @@ leases_are_back() {
 }
 before=$(used)
 echo go >"$work/go"
-wait_until 60 test -s "$work/large" || fail "150 short processes take more than a minute"
+wait_until 60 test -s "$work/large" || fail "short processes take more than a minute"
 wait_until 10 only_bash_is_left || fail "$(count_processes) processes are left"
 wait_until 10 leases_are_back || fail "leases are lost: $(used) bytes in use, before $before"
 echo go >"$work/go"

@@ -23,7 +23,7 @@ if [ -w "$ksm" ]; then
 	ksm_was=$(cat "$ksm") && echo 1 >"$ksm"
 fi
 
-FERRY_TEST_MANAGED=0 timeout 100 "$programs/facilities" >"$work/bare" 2>"$work/err" ||
+FERRY_TEST_MANAGED=0 timeout $((100 * slow)) "$programs/facilities" >"$work/bare" 2>"$work/err" ||
 	fail "bare: $(tail -n 3 "$work/err")"
 ferried() {
 	start --nodes 3x512M -- "$programs/facilities"

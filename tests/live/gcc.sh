@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # timeout: 240
+# guest: its programs are not taken along
 # gcc, as, ar and ld, driven by ninja, build the core of this project (soak: all of it) while every
 # process of the build is ferried in turn: what they make is the same, byte for byte, as bare.
 . "$(dirname "$0")/lib.sh" || exit 1

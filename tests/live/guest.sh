@@ -16,7 +16,7 @@ in_guest() {
 }
 
 unset FERRY_TEST_READY FERRY_TEST_STOP # of here, not of there
-export FERRY_TEST_SECONDS=1 FERRY_TEST_MOVES=8000 FERRY_SLOW=8 FERRY_TEST_EVICTS=1
+export FERRY_TEST_SECONDS=1 FERRY_TEST_MOVES=32000 FERRY_SLOW=8 FERRY_TEST_EVICTS=1
 # What this host's kernel and CPU may not have, the guest's have: soft-dirty bits, protection keys.
 cat >"$work/more" <<'END'
 for program in 'facilities soft-dirty' 'protections key'; do

@@ -4,7 +4,8 @@
 . "$(dirname "$0")/lib.sh" || exit 1
 
 lines=${FERRY_SOAK:+20000000}
-seq "${lines:-1500000}" | awk 'BEGIN { srand(3) } { print $1, rand() }' >"$work/in"
+lines=${lines:-$((1500000 / slow))}
+seq "$lines" | awk 'BEGIN { srand(3) } { print $1, rand() }' >"$work/in"
 gzip -n -6 <"$work/in" >"$work/bare.gz"
 start --nodes 2x256M -- sh -c 'gzip -n -6 <"$0/in" >"$0/inside.gz"; exit $?' "$work"
 # gzip is the child of that sh.

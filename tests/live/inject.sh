@@ -17,7 +17,8 @@ start_calls=64 # about what an agent does before it serves
 inject() {
 	local status said
 	rm -f "$work/injected"
-	FERRY_INJECT=$1 timeout -k 5 60 "$ferry" run --nodes 2x64M -- "$programs/injected" \
+	FERRY_INJECT=$1 timeout -k 5 $((60 * slow)) \
+		"$ferry" run --nodes 2x64M -- "$programs/injected" \
 		>"$work/out" 2>"$work/err" </dev/null
 	status=$?
 	what="call $1 ($(cat "$work/injected" 2>/dev/null))"

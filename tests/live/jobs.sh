@@ -3,7 +3,7 @@
 # ^Z, bg, fg and ^C on a terminal; and a control group frozen with program and agent in it.
 . "$(dirname "$0")/lib.sh" || exit 1
 
-timeout 120 python3 "$live/jobs.py" "$ferry" || fail "job control"
+timeout $((120 * slow)) python3 "$live/jobs.py" "$ferry" || fail "job control"
 assert_nothing_left
 
 # A freezer of our own, of whichever version the machine has.

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 
-LIMIT_S = 60
+LIMIT_S = 60 * int(os.environ.get("FERRY_SLOW", "1"))
 KILLS_MAX = 1000
 
 

@@ -6,7 +6,7 @@
 
 count=3
 kills=${FERRY_SOAK:+300}
-kills=${kills:-14}
+kills=${kills:-$((slow > 1 ? 7 : 14))}
 
 start --nodes 3x256M -- bash -c \
 	'for name in $(seq "$3"); do "$1" "$2" "$name" & done; wait; true' \

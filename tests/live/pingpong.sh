@@ -4,21 +4,22 @@
 . "$(dirname "$0")/lib.sh" || exit 1
 
 nodes="--nodes 3x256M"
+pages=$((16384 / slow))
 
 # Moved by the program itself, 4 KiB pages; then 2 MiB pages, which move whole.
-run $nodes -- "$programs/pingpong"
+run $nodes -- "$programs/pingpong" "$pages"
 assert_own_moves 100000 99
-run $nodes -- "$programs/pingpong" huge
+run $nodes -- "$programs/pingpong" huge "$pages"
 assert_own_moves 100000 99
 
 # Moved from outside by the command.
-start $nodes -- "$programs/pingpong" outside
+start $nodes -- "$programs/pingpong" outside "$pages"
 wait_ready
 mover_what=(--range "$(cat "$work/ready")")
 start_ferry 0 1 2
 enough() {
 	[ -s "$work/mover.bad" ] ||
-		[ "$(json 'sum(find("moved_pages"))' <"$work/moves")" -ge 100000 ]
+		[ "$(json 'sum(find("moved_pages"))' <"$work/moves")" -ge $((100000 / fewer)) ]
 }
 wait_until 60 enough || fail "the moves take too long"
 stop_ferry

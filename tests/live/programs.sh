@@ -7,7 +7,7 @@
 
 jobs=$live/jobs.bash
 limit=${FERRY_SOAK:+1200}
-limit=${limit:-120}
+limit=$((${limit:-120} * slow))
 cat >"$work/all" <<'SH'
 for name in $("$1" list); do
 	mkdir -p "$2/$name"

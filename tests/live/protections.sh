@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh" || exit 1
 
 [ -z "${FERRY_TEST_EVICTS:-}" ] || skip "pages that may not be written to are not evicted"
-FERRY_TEST_MANAGED=0 timeout 60 "$programs/protections" >"$work/bare" 2>&1 ||
+FERRY_TEST_MANAGED=0 timeout $((60 * slow)) "$programs/protections" >"$work/bare" 2>&1 ||
 	fail "bare: $(tail -n 3 "$work/bare")"
 run --nodes 3x128M -- "$programs/protections"
 [ "$(grep VmLck "$work/out" | uniq -c | tr -s ' \t' ' ')" = " 2 VmLck: 2048 kB" ] ||

@@ -6,8 +6,9 @@
 # The interpreter itself: a wrapper script would exec once more behind our back.
 python=$(python3 -c 'import sys; print(sys.executable)')
 seconds=${FERRY_SOAK:+40}
-"$python" "$live/python_load.py" "${seconds:-4}" >"$work/bare" || fail "python3 bare"
-start --nodes 2x512M -- "$python" "$live/python_load.py" "${seconds:-4}"
+seconds=${seconds:-$(((3 + slow) / slow))}
+"$python" "$live/python_load.py" "$seconds" >"$work/bare" || fail "python3 bare"
+start --nodes 2x512M -- "$python" "$live/python_load.py" "$seconds"
 start_ferry 0 1
 finish
 stop_ferry

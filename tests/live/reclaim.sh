@@ -10,7 +10,7 @@ swap_off() {
 	return "$status"
 }
 
-FERRY_TEST_MANAGED=0 timeout 60 "$programs/reclaim" >"$work/bare" 2>&1 ||
+FERRY_TEST_MANAGED=0 timeout $((60 * slow)) "$programs/reclaim" >"$work/bare" 2>&1 ||
 	fail "bare: $(tail -n 3 "$work/bare")"
 if [ "$(id -u)" -eq 0 ] && dd if=/dev/zero of="$work/swap" bs=1M count=32 status=none &&
 	chmod 600 "$work/swap" && mkswap -q "$work/swap" && trap 'swap_off; cleanup' EXIT &&

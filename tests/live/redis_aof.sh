@@ -6,6 +6,7 @@
 . "$live/redis_lib.sh"
 options+=(--appendonly yes --appendfsync no --auto-aof-rewrite-percentage 0)
 requests=${FERRY_SOAK:+2000000}
+requests=${requests:-$((25000 / slow))}
 rewrites=0
 
 is_rewritten() {
@@ -21,7 +22,7 @@ rewrite() {
 start --nodes 2x1G -- redis-server "${options[@]}"
 wait_until 60 answers || fail "redis inside"
 start_ferry_all 0 1
-redis-benchmark -s "$socket" -q -n "${requests:-25000}" -r 40000 -d 200 -P 16 \
+redis-benchmark -s "$socket" -q -n "$requests" -r 40000 -d 200 -P 16 \
 	-t set,incr,lpush,rpush,sadd,hset,spop,zadd >"$work/benchmark" &
 benchmark=$!
 while kill -0 "$benchmark" 2>/dev/null; do rewrite; done

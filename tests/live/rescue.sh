@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh" || exit 1
 
 rounds=${FERRY_SOAK:+60}
-for round in $(seq "${rounds:-5}"); do
+for round in $(seq "${rounds:-$((slow > 1 ? 2 : 5))}"); do
 	start --nodes 3x256M -- "$programs/pingpong" outside 6144
 	wait_ready
 	wait_for_agent

@@ -4,7 +4,8 @@
 . "$(dirname "$0")/lib.sh" || exit 1
 
 lines=${FERRY_SOAK:+12000000}
-seq "${lines:-4000000}" | awk 'BEGIN { srand(7) } { printf "%012d %d\n", rand() * 1e12, $1 }' \
+lines=${lines:-$((4000000 / slow))}
+seq "$lines" | awk 'BEGIN { srand(7) } { printf "%012d %d\n", rand() * 1e12, $1 }' \
 	>"$work/in"
 LC_ALL=C sort --parallel=2 -S 60% -o "$work/bare" "$work/in"
 ferry_sort() {

@@ -5,11 +5,12 @@
 
 command -v sqlite3 >/dev/null || skip "sqlite3 is not installed"
 rows=${FERRY_SOAK:+4000000}
+rows=${rows:-$((300000 / slow))}
 cat >"$work/sql" <<SQL
 PRAGMA cache_size = -200000;
 PRAGMA temp_store = MEMORY;
 CREATE TABLE t (id INTEGER PRIMARY KEY, a INTEGER, b TEXT);
-WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${rows:-300000})
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $rows)
 INSERT INTO t
 SELECT i, (i * 7919) % 1000003, printf('%08x-%d', (i * 2654435761) % 4294967296, i) FROM n;
 CREATE INDEX ta ON t (a);

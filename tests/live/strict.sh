@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
+# guest: its programs are not taken along
 # Programs that cannot load our library: one clear line, then bare; under --strict they are refused,
 # also when a managed program executes them, by whatever call.
 . "$(dirname "$0")/lib.sh" || exit 1
@@ -36,14 +37,15 @@ chmod +x "$work/script" "$work/plain"
 
 # bare PROGRAM WORDS: it runs, after one line that says so.
 bare() {
-	timeout 60 "$ferry" run --nodes 2x64M -- "$1" >"$work/out" 2>"$work/err" ||
+	timeout $((60 * slow)) "$ferry" run --nodes 2x64M -- "$1" >"$work/out" 2>"$work/err" ||
 		fail "$1: status $?: $(cat "$work/err")"
 	[ "$(wc -l <"$work/err")" -eq 1 ] || fail "$1: not one line: $(cat "$work/err")"
 	grep -q "$2: it runs unmanaged" "$work/err" || fail "$1: $(cat "$work/err")"
 }
 # strict PROGRAM WORDS: it does not, and the one line says why.
 strict() {
-	timeout 60 "$ferry" run --strict --nodes 2x64M -- "$1" >"$work/out" 2>"$work/err"
+	timeout $((60 * slow)) "$ferry" run --strict --nodes 2x64M -- "$1" \
+		>"$work/out" 2>"$work/err"
 	code=$?
 	[ "$code" -eq 125 ] || fail "$1: status $code, not 125"
 	[ ! -s "$work/out" ] || fail "$1 ran: $(cat "$work/out")"

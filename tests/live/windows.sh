@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh" || exit 1
 
 rounds=${FERRY_SOAK:+60}
-for round in $(seq "${rounds:-6}"); do
+for round in $(seq "${rounds:-$((slow > 1 ? 2 : 6))}"); do
 	start --nodes 3x64M -- "$programs/windows"
 	wait_ready
 	wait_for_agent

@@ -173,7 +173,8 @@ static void *work(void *argument)
 {
 	struct worker *worker = argument;
 
-	while (worker->rounds < ROUNDS_MIN || !__atomic_load_n(&stop, __ATOMIC_ACQUIRE)) {
+	while (worker->rounds < ROUNDS_MIN / live_slow() ||
+	       !__atomic_load_n(&stop, __ATOMIC_ACQUIRE)) {
 		worker->rounds++;
 		for (unsigned i = 0; i < 16; i++)
 			change(worker, &worker->blocks[live_below(&worker->seed, BLOCKS)]);

@@ -15,9 +15,11 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-enum { FORKERS = 2, PAGES = 4096, STAMPED = 256, WAYS = 6 };
+enum { FORKERS = 2, PAGES_MAX = 4096, STAMPED = 256, WAYS = 6 };
 
 extern char **environ;
+
+static size_t area_pages = PAGES_MAX; /* of each forker; fewer on a slow machine */
 
 /* Shared with all children: the first wrong word that one of them saw. */
 struct sighting {
@@ -30,7 +32,7 @@ struct sighting {
 struct forker {
 	uint64_t *area;
 	struct sighting *sighting;
-	uint64_t stamps[PAGES];
+	uint64_t stamps[PAGES_MAX];
 	uint64_t seed;
 	uint64_t end_ns;
 	uint64_t children[WAYS];
@@ -51,10 +53,10 @@ static void stamp_page(struct forker *forker, size_t page, uint64_t stamp)
 		forker->area[page * PAGE_WORDS + word] = word_value(page, word, stamp);
 }
 
-/* => index of the first wrong word, or PAGES * PAGE_WORDS. Calls nothing: for raw clones. */
+/* => index of the first wrong word, or area_pages * PAGE_WORDS. Calls nothing: for raw clones. */
 static size_t find_wrong(const struct forker *forker)
 {
-	for (size_t page = 0; page < PAGES; page++)
+	for (size_t page = 0; page < area_pages; page++)
 		for (size_t word = 0; word < PAGE_WORDS; word++) {
 			uint64_t value = forker->area[page * PAGE_WORDS + word];
 
@@ -68,7 +70,7 @@ static size_t find_wrong(const struct forker *forker)
 			};
 			return page * PAGE_WORDS + word;
 		}
-	return (size_t)PAGES * PAGE_WORDS;
+	return area_pages * PAGE_WORDS;
 }
 
 /* In the child: 0 right, 1 content at fork wrong, 2 content after writing wrong. Others: 3 its own
@@ -77,11 +79,11 @@ static int judge_child(struct forker *forker)
 {
 	size_t wrong = find_wrong(forker);
 
-	if (wrong != (size_t)PAGES * PAGE_WORDS)
+	if (wrong != area_pages * PAGE_WORDS)
 		return 1;
-	for (size_t page = 0; page < PAGES; page += 3)
+	for (size_t page = 0; page < area_pages; page += 3)
 		stamp_page(forker, page, forker->stamps[page] + 7);
-	return find_wrong(forker) == (size_t)PAGES * PAGE_WORDS ? 0 : 2;
+	return find_wrong(forker) == area_pages * PAGE_WORDS ? 0 : 2;
 }
 
 /* A child by fork() is on the machine itself: its pages, its own by now, move or say why not. */
@@ -90,9 +92,9 @@ static int judge_member(struct forker *forker)
 	int verdict = judge_child(forker);
 
 	for (int node = 0; node < forker->nodes && forker->nodes >= 2; node++)
-		if (ferry_move_range(0, forker->area, (size_t)PAGES * PAGE, node, NULL, NULL) < 0)
+		if (ferry_move_range(0, forker->area, area_pages * PAGE, node, NULL, NULL) < 0)
 			return 3;
-	if (verdict == 0 && find_wrong(forker) != (size_t)PAGES * PAGE_WORDS)
+	if (verdict == 0 && find_wrong(forker) != area_pages * PAGE_WORDS)
 		return 5;
 	return verdict;
 }
@@ -189,14 +191,14 @@ static void make_child(struct forker *forker, unsigned way)
 static void *forker_run(void *argument)
 {
 	struct forker *forker = argument;
-	uint64_t stamp = PAGES;
+	uint64_t stamp = area_pages;
 	unsigned way = 0;
 
 	do {
 		for (unsigned i = 0; i < STAMPED; i++)
-			stamp_page(forker, live_below(&forker->seed, PAGES), ++stamp);
+			stamp_page(forker, live_below(&forker->seed, area_pages), ++stamp);
 		make_child(forker, way++ % WAYS);
-		REQUIRE(find_wrong(forker) == (size_t)PAGES * PAGE_WORDS,
+		REQUIRE(find_wrong(forker) == area_pages * PAGE_WORDS,
 			"the parent's word %zu is wrong", find_wrong(forker));
 	} while (live_now_ns() < forker->end_ns || way < WAYS);
 	return NULL;
@@ -207,20 +209,21 @@ int main(void)
 	struct forker *forkers = live_map(FORKERS * sizeof(*forkers));
 	int nodes = live_nodes();
 
+	area_pages /= live_slow();
 	live_watchdog(100);
 	for (unsigned i = 0; i < FORKERS; i++) {
 		struct forker *forker = &forkers[i];
 
-		forker->area = live_map((size_t)PAGES * PAGE);
+		forker->area = live_map(area_pages * PAGE);
 		forker->sighting = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
 					MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 		REQUIRE(forker->sighting != MAP_FAILED, "mmap: %s", strerror(errno));
 		forker->seed = 1234567 + i;
 		forker->nodes = nodes;
 		forker->end_ns = live_deadline_ns(8);
-		for (size_t page = 0; page < PAGES; page++)
+		for (size_t page = 0; page < area_pages; page++)
 			stamp_page(forker, page, page);
-		live_mover_start(&forker->mover, forker->area, PAGES, nodes);
+		live_mover_start(&forker->mover, forker->area, area_pages, nodes);
 		REQUIRE(pthread_create(&forker->thread, NULL, forker_run, forker) == 0, "thread");
 	}
 	live_ready("ready\n");
@@ -237,11 +240,11 @@ int main(void)
 			" children (fork, fork twice, clone, vfork, posix_spawn, system)\n");
 		/* No sharer is left: whatever was refused while children lived must move now. */
 		for (int node = 0; node < nodes && nodes >= 2; node++) {
-			size_t left = live_move_all(forker->area, PAGES, node, 5);
+			size_t left = live_move_all(forker->area, area_pages, node, 5);
 
 			REQUIRE(left == 0, "%zu pages do not move after their sharers ended", left);
 		}
-		REQUIRE(find_wrong(forker) == (size_t)PAGES * PAGE_WORDS, "wrong after the moves");
+		REQUIRE(find_wrong(forker) == area_pages * PAGE_WORDS, "wrong after the moves");
 	}
 	return 0;
 }

@@ -17,9 +17,10 @@
 
 #include <fcntl.h>
 
-enum { PAGES = 8192, OPERATIONS = 1000, ENOUGH_PAGES = 100000 };
+enum { PAGES_MAX = 8192, OPERATIONS = 1000, ENOUGH_PAGES = 100000 };
 
 static char *area;
+static size_t area_pages = PAGES_MAX; /* fewer on a slow machine */
 static int pagemap;
 static int nodes;
 static uint64_t seed;
@@ -27,7 +28,7 @@ static uint64_t moved_pages;
 
 static void read_pagemap(uint64_t *entries)
 {
-	size_t bytes = PAGES * sizeof(*entries);
+	size_t bytes = area_pages * sizeof(*entries);
 	ssize_t got = pread(pagemap, entries, bytes, (off_t)((uintptr_t)area / PAGE * 8));
 
 	REQUIRE(got == (ssize_t)bytes, "pagemap: %zd of %zu", got, bytes);
@@ -43,12 +44,12 @@ static uint64_t frame_of(uint64_t entry)
 	return entry & ((UINT64_C(1) << 55) - 1);
 }
 
-/* => index of a page on which pagemap and the machine disagree, or PAGES. */
+/* => index of a page on which pagemap and the machine disagree, or area_pages. */
 static size_t find_disagreement(uint64_t *entries, int *status)
 {
-	REQUIRE(ferry_query_range(0, area, PAGES, status) == 0, "ferry_query_range");
+	REQUIRE(ferry_query_range(0, area, area_pages, status) == 0, "ferry_query_range");
 	read_pagemap(entries);
-	for (size_t i = 0; i < PAGES; i++) {
+	for (size_t i = 0; i < area_pages; i++) {
 		/* -EFAULT: the zero page, or no mapping there. */
 		if (status[i] >= 0 && !is_present(entries[i]))
 			return i;
@@ -57,7 +58,7 @@ static size_t find_disagreement(uint64_t *entries, int *status)
 		REQUIRE(status[i] >= 0 || status[i] == -ENOENT || status[i] == -EFAULT,
 			"page %zu: status %d", i, status[i]);
 	}
-	return PAGES;
+	return area_pages;
 }
 
 static void check_agreement(uint64_t *entries, int *status)
@@ -65,7 +66,7 @@ static void check_agreement(uint64_t *entries, int *status)
 	uint64_t end = live_now_ns() + UINT64_C(2000000000);
 	size_t page;
 
-	while ((page = find_disagreement(entries, status)) != PAGES) {
+	while ((page = find_disagreement(entries, status)) != area_pages) {
 		REQUIRE(live_now_ns() < end, "page %zu (%p): status %d, pagemap %016llx", page,
 			(void *)(area + page * PAGE), status[page],
 			(unsigned long long)entries[page]);
@@ -85,10 +86,10 @@ static int compare_words(const void *left, const void *right)
 /* The frames of pages that are on a node: no number twice, on one node or on two. */
 static void check_disjoint(const uint64_t *entries, const int *status)
 {
-	static uint64_t frames[PAGES];
+	static uint64_t frames[PAGES_MAX];
 	size_t count = 0;
 
-	for (size_t i = 0; i < PAGES; i++)
+	for (size_t i = 0; i < area_pages; i++)
 		if (status[i] >= 0)
 			frames[count++] = frame_of(entries[i]);
 	REQUIRE(count == 0 || frames[0] != 0, "frame numbers are hidden: not root?");
@@ -100,12 +101,12 @@ static void check_disjoint(const uint64_t *entries, const int *status)
 
 static void move_some(void)
 {
-	static uint64_t before[PAGES], after[PAGES];
+	static uint64_t before[PAGES_MAX], after[PAGES_MAX];
 	void *pages[MOVE_MAX];
 	int targets[MOVE_MAX], status[MOVE_MAX];
 	uint8_t reasons[MOVE_MAX];
 	size_t count = 1 + live_below(&seed, MOVE_MAX);
-	size_t first = live_below(&seed, PAGES - count + 1);
+	size_t first = live_below(&seed, area_pages - count + 1);
 	long result;
 
 	if (nodes < 2)
@@ -145,7 +146,7 @@ static void map_fresh(size_t first, size_t count)
 
 static void remap(size_t first, size_t count)
 {
-	size_t target = live_below(&seed, PAGES - count + 1);
+	size_t target = live_below(&seed, area_pages - count + 1);
 
 	if (target < first + count && first < target + count)
 		return;
@@ -176,7 +177,7 @@ static void touch(size_t first, size_t count, bool write)
 static void operate(void)
 {
 	size_t count = 1 + live_below(&seed, 64);
-	size_t first = live_below(&seed, PAGES - count + 1);
+	size_t first = live_below(&seed, area_pages - count + 1);
 	char *start = area + first * PAGE;
 
 	switch (live_below(&seed, 10)) {
@@ -207,40 +208,43 @@ static void operate(void)
 /* All pages to each node in turn: each page gets another frame at each step and keeps its word. */
 static void check_whole_moves(uint64_t *entries, int *status)
 {
-	static uint64_t old[PAGES];
+	static uint64_t old[PAGES_MAX];
 
-	touch(0, PAGES, true);
-	REQUIRE(nodes < 2 || live_move_all(area, PAGES, 0, 5) == 0, "pages do not move to node 0");
+	touch(0, area_pages, true);
+	REQUIRE(nodes < 2 || live_move_all(area, area_pages, 0, 5) == 0,
+		"pages do not move to node 0");
 	for (int step = 1; step <= 2 * nodes && nodes >= 2; step++) {
 		int node = step % nodes;
 
 		read_pagemap(old);
-		REQUIRE(live_move_all(area, PAGES, node, 5) == 0, "pages do not move to %d", node);
+		REQUIRE(live_move_all(area, area_pages, node, 5) == 0, "pages do not move to %d",
+			node);
 		check_agreement(entries, status);
 		check_disjoint(entries, status);
-		for (size_t i = 0; i < PAGES; i++) {
+		for (size_t i = 0; i < area_pages; i++) {
 			REQUIRE(status[i] == node, "page %zu: status %d", i, status[i]);
 			REQUIRE(frame_of(old[i]) != frame_of(entries[i]) || live_evicts(),
 				"page %zu kept its frame", i);
 			REQUIRE(*(uint64_t *)(void *)(area + i * PAGE) == i, "page %zu changed", i);
 		}
-		moved_pages += PAGES;
+		moved_pages += area_pages;
 	}
 }
 
 int main(void)
 {
-	static uint64_t entries[PAGES];
-	static int status[PAGES];
+	static uint64_t entries[PAGES_MAX];
+	static int status[PAGES_MAX];
 	uint64_t end = live_deadline_ns(8);
 	unsigned rounds = 0;
 
+	area_pages /= live_slow();
 	live_watchdog(110);
 	seed = live_seed();
 	nodes = live_nodes();
 	pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	REQUIRE(pagemap >= 0, "pagemap: %s", strerror(errno));
-	area = live_map_low((size_t)PAGES * PAGE);
+	area = live_map_low(area_pages * PAGE);
 	do {
 		for (unsigned i = 0; i < OPERATIONS; i++)
 			operate();
@@ -249,7 +253,7 @@ int main(void)
 			check_disjoint(entries, status);
 		}
 		rounds++;
-	} while (live_now_ns() < end || (nodes >= 1 && moved_pages < ENOUGH_PAGES));
+	} while (live_now_ns() < end || (nodes >= 1 && moved_pages < ENOUGH_PAGES / live_fewer()));
 	check_whole_moves(entries, status);
 	printf("rounds %u\nmoved %llu\nasked %llu\n", rounds, (unsigned long long)moved_pages,
 	       (unsigned long long)moved_pages);

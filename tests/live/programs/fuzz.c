@@ -317,8 +317,9 @@ static void operate(struct worker *worker)
 /* A busy machine gets more time, so that enough pages move. */
 static bool is_enough(const struct worker *worker)
 {
-	return worker->nodes < 2 || __atomic_load_n(&worker->mover.reasons[live_reason("moved")],
-						    __ATOMIC_RELAXED) >= ENOUGH_PAGES;
+	return worker->nodes < 2 ||
+	       __atomic_load_n(&worker->mover.reasons[live_reason("moved")], __ATOMIC_RELAXED) >=
+		       ENOUGH_PAGES / live_fewer();
 }
 
 static void *worker_run(void *argument)

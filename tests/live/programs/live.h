@@ -107,6 +107,13 @@ static inline bool live_evicts(void)
 	return getenv("FERRY_TEST_EVICTS") != NULL;
 }
 
+/* How many times fewer pages have to move than on idle hardware: where emulation is slow, an
+ * eviction is slower still. */
+static inline unsigned live_fewer(void)
+{
+	return live_slow() > 1 && live_evicts() ? 4 * live_slow() : live_slow();
+}
+
 static inline void live_hang(int signal_number)
 {
 	static const char text[] = "the program made no progress: hang\n";
@@ -296,13 +303,15 @@ static inline void live_mover_stop(struct live_mover *mover)
 }
 
 /*
- * Moves every page of an area to node; tries again until all are there or seconds have gone.
+ * Moves every page of an area to node; tries again until all are there or seconds have gone, in
+ * which a slow machine may not get further than one try.
  * => pages that are still elsewhere.
  */
 static inline size_t live_move_all(void *area, size_t pages, int node, unsigned seconds)
 {
 	uint64_t end = live_now_ns() + seconds * live_slow() * UINT64_C(1000000000);
 	int *status = malloc(pages * sizeof(*status));
+	unsigned tries = 0;
 	size_t left;
 
 	REQUIRE(status != NULL, "malloc");
@@ -316,7 +325,7 @@ static inline size_t live_move_all(void *area, size_t pages, int node, unsigned 
 			left += status[i] >= 0 && status[i] != node;
 		if (left != 0)
 			live_sleep_us(10000);
-	} while (left != 0 && live_now_ns() < end);
+	} while (left != 0 && (++tries < 3 || live_now_ns() < end));
 	free(status);
 	return left;
 }

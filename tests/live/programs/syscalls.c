@@ -69,7 +69,7 @@ static bool is_done(const struct pair *pair)
 					 __ATOMIC_RELAXED);
 
 	return live_now_ns() >= pair->end_ns &&
-	       (pair->mover.nodes < 2 || moved >= wanted);
+	       (pair->mover.nodes < 2 || moved >= wanted / live_slow() + 1);
 }
 
 static void *send_blocks(void *argument)

@@ -15,7 +15,14 @@
 #include <fcntl.h>
 #include <liburing.h>
 
-enum { AREA_PAGES = 1024, FIXED_PAGES = 512, PIECE_PAGES = 16, FILE_PAGES = 1024, DEPTH = 8 };
+enum {
+	AREA_PAGES = 1024,
+	FIXED_PAGES = 512,
+	PIECE_PAGES = 16,
+	FILE_PAGES = 1024,
+	DEPTH = 8,
+	ENOUGH_PAGES = 11000,
+};
 
 static char *area;
 
@@ -105,6 +112,14 @@ static void check_pinned(int nodes)
 			ferry_reason_name(reasons[i]));
 }
 
+/* A slow machine gets more time, so that enough pages move. */
+static bool is_enough(const struct live_mover *mover)
+{
+	return mover->nodes < 2 || live_evicts() ||
+	       __atomic_load_n(&mover->reasons[live_reason("moved")], __ATOMIC_RELAXED) >=
+		       ENOUGH_PAGES / live_slow();
+}
+
 int main(int argc, char **argv)
 {
 	struct iovec registered = { .iov_len = (size_t)FIXED_PAGES * PAGE };
@@ -127,7 +142,7 @@ int main(int argc, char **argv)
 	REQUIRE(error == 0, "register buffers: %s", strerror(-error));
 	check_pinned(nodes);
 	live_mover_start(&mover, area, AREA_PAGES, nodes);
-	while (live_now_ns() < end) {
+	while (live_now_ns() < end || !is_enough(&mover)) {
 		read_round(&ring, file, &seed);
 		rounds++;
 	}
