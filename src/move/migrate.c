@@ -238,7 +238,7 @@ static void settle_rest(struct ferry_mover *m, bool gone)
 	}
 }
 
-/* --- pages that the program gives up ------------------------------------------------------------ */
+/* --- pages that the program gives up ------------------------------------------------------ */
 
 static size_t first_at_or_above(const struct ferry_mover *m, ferry_va va)
 {
@@ -258,8 +258,8 @@ static size_t first_at_or_above(const struct ferry_mover *m, ferry_va va)
 /* => lock held. */
 static void note_gone(struct ferry_lookup *lookup, ferry_va start, ferry_va end)
 {
-	struct ferry_mover *m = (struct ferry_mover *)(void *)((char *)lookup -
-							       offsetof(struct ferry_mover, lookup));
+	char *mover = (char *)lookup - offsetof(struct ferry_mover, lookup);
+	struct ferry_mover *m = (struct ferry_mover *)(void *)mover;
 
 	for (size_t i = first_at_or_above(m, start); i < m->count && m->entries[i].va < end; i++) {
 		if (m->entries[i].resolved == FERRY_RESOLVED)
