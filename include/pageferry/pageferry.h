@@ -44,12 +44,12 @@ const char *ferry_version(void);
  * flags:  FERRY_MOVE (0 means the same) or FERRY_MOVE_ALL, and a contract.
  *
  * Returns the number of pages that should have moved and did not (0: all did), or -errno; then
- * nothing was moved: -EINVAL flags, or a process without memory (a zombie); -EPERM no right, or FERRY_MOVE_ALL without CAP_SYS_NICE;
- * -ESRCH no such process, or it is not managed by pageferry; -ENODEV a node does not exist, has no
- * memory or is offline; -EACCES the process may not use a node; -E2BIG count above 2^31-1, or above
- * the machine's limit; -EFAULT an array is not accessible; -ENOMEM no memory for
- * the call, or (contract linux, statuses valid) a target was full; -ENOENT (contract seed only,
- * statuses valid) no page needed moving.
+ * nothing was moved: -EINVAL flags, or a process without memory (a zombie); -EPERM no right, or
+ * FERRY_MOVE_ALL without CAP_SYS_NICE; -ESRCH no such process, or it is not managed by pageferry;
+ * -ENODEV a node does not exist, has no memory or is offline; -EACCES the process may not use a
+ * node; -E2BIG count above 2^31-1, or above the machine's limit; -EFAULT an array is not
+ * accessible; -ENOMEM no memory for the call, or (contract linux, statuses valid) a target was
+ * full; -ENOENT (contract seed only, statuses valid) no page needed moving.
  *
  * Source: the contract of move_pages(2).
  */

@@ -192,6 +192,13 @@ static bool clear_range(struct ferry_space *space, ferry_va start, ferry_va end,
 	return any;
 }
 
+/* The pages of [start, end) are others from now on. */
+static void tell_lookups(struct ferry_space *space, ferry_va start, ferry_va end)
+{
+	for (struct ferry_lookup *lookup = space->lookups; lookup != NULL; lookup = lookup->next)
+		lookup->gone(lookup, start, end);
+}
+
 void ferry_space_on_remove(struct ferry_space *space, ferry_va start, ferry_va end)
 {
 	ferry_count(&space->books->counters.events_remove, 1);
@@ -199,6 +206,7 @@ void ferry_space_on_remove(struct ferry_space *space, ferry_va start, ferry_va e
 	end = ferry_page_up(end);
 	if (start >= end)
 		return;
+	tell_lookups(space, start, end);
 	cancel_flights(space, start, end);
 	split_ends(space, start, end);
 	if (clear_range(space, start, end, false))
@@ -208,6 +216,7 @@ void ferry_space_on_remove(struct ferry_space *space, ferry_va start, ferry_va e
 /* Nothing is mapped in [start, end) any more. */
 static void unmap_range(struct ferry_space *space, ferry_va start, ferry_va end)
 {
+	tell_lookups(space, start, end);
 	cancel_flights(space, start, end);
 	split_ends(space, start, end);
 	(void)clear_range(space, start, end, true);
@@ -382,6 +391,7 @@ void ferry_space_on_remap(struct ferry_space *space, ferry_va from, ferry_va to,
 	if (is_any_unknown(space, remap.from, remap.from + remap.len))
 		ferry_space_leave(space, remap.to, remap.to + remap.len);
 	unmap_range(space, remap.to, remap.to + remap.len);
+	tell_lookups(space, remap.from, remap.from + remap.len);
 	redirect_flights(space, &remap);
 	split_ends(space, remap.from, remap.from + remap.len);
 	move_entries(space, &remap);

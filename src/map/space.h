@@ -57,6 +57,13 @@ struct ferry_flight {
 	struct ferry_flight_page pages[FERRY_BATCH_MAX];
 };
 
+/* Somebody who has looked pages up and comes back to them later: he is told what the program gives
+ * up meanwhile, since another page may be at the same address by then. */
+struct ferry_lookup {
+	struct ferry_lookup *next; /* (s) */
+	void (*gone)(struct ferry_lookup *lookup, ferry_va start, ferry_va end);
+};
+
 /* What the host of a space can be asked for. None is called with the space lock held, except
  * where said. */
 struct ferry_space_host {
@@ -101,6 +108,7 @@ struct ferry_space {
 	struct ferry_node_count *counts;      /* (c) those of the books */
 	uint16_t *fallback;                   /* (c) node_count x node_count, by distance */
 	struct ferry_flight *flights;         /* (s) */
+	struct ferry_lookup *lookups;         /* (s) */
 	uint32_t gate;                        /* (s) > 0: no new page may be taken out (fork) */
 	uint32_t frozen;                      /* (a) the gate will not open again */
 	uint32_t gone;                        /* (a) address space ended */

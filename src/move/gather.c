@@ -274,7 +274,7 @@ static void add_huge(struct ferry_mover *m, size_t index, const struct ferry_pte
 	size_t end = index;
 
 	while (end < m->count && m->entries[end].va < base + FERRY_HUGE_SIZE)
-		end++;
+		m->entries[end++].resolved = FERRY_RESOLVED;
 	m->group_end = end;
 	add_page(m, 0, index, base, source);
 }
@@ -293,6 +293,11 @@ uint32_t ferry_mover_gather(struct ferry_mover *m, size_t *next)
 
 		if (entry->status != FERRY_MOVE_PENDING)
 			continue;
+		if (entry->resolved == FERRY_RESOLVED_GONE) {
+			ferry_mover_settle(m, i, -ENOENT, FERRY_REASON_VANISHED);
+			continue;
+		}
+		entry->resolved = FERRY_RESOLVED;
 		slot = ferry_mover_slot(m, entry->va);
 		verdict = judge(m, i, slot);
 		if (verdict != ANSWERED)

@@ -238,32 +238,38 @@ static void settle_rest(struct ferry_mover *m, bool gone)
 	}
 }
 
+/* --- pages that the program gives up ------------------------------------------------------ */
+
+static size_t first_at_or_above(const struct ferry_mover *m, ferry_va va)
+{
+	size_t low = 0, high = m->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (m->entries[middle].va < va)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* => lock held. */
+static void note_gone(struct ferry_lookup *lookup, ferry_va start, ferry_va end)
+{
+	char *mover = (char *)lookup - offsetof(struct ferry_mover, lookup);
+	struct ferry_mover *m = (struct ferry_mover *)(void *)mover;
+
+	for (size_t i = first_at_or_above(m, start); i < m->count && m->entries[i].va < end; i++) {
+		if (m->entries[i].resolved == FERRY_RESOLVED)
+			m->entries[i].resolved = FERRY_RESOLVED_GONE;
+	}
+}
+
 /* --- the working memory ----------------------------------------------------------------------- */
 
-static struct ferry_mover *mover_get(struct ferry_space *space)
-{
-	struct ferry_mover *m;
-
-	ferry_lock_acquire(&space->lock);
-	m = space->idle_mover;
-	space->idle_mover = NULL;
-	ferry_lock_release(&space->lock);
-	return m != NULL ? m : ferry_os->alloc(sizeof(*m));
-}
-
-static void mover_put(struct ferry_space *space, struct ferry_mover *m)
-{
-	ferry_lock_acquire(&space->lock);
-	if (space->idle_mover == NULL) {
-		space->idle_mover = m;
-		space->idle_mover_bytes = sizeof(*m);
-		m = NULL;
-	}
-	ferry_lock_release(&space->lock);
-	if (m != NULL)
-		ferry_os->free(m, sizeof(*m));
-}
-
+/* => space lock held. */
 static void mover_init(struct ferry_mover *m, const struct ferry_page_list *list)
 {
 	/* All but the pages of the flight, which are written before they are read. */
@@ -276,23 +282,75 @@ static void mover_init(struct ferry_mover *m, const struct ferry_page_list *list
 	m->budget_ns = list->stall_budget_ns != 0 ? list->stall_budget_ns
 						  : list->space->machine->stall_budget_ns;
 	ferry_mover_forget(m);
-	for (size_t i = 0; i < m->count; i++) {
-		m->entries[i].status = FERRY_MOVE_PENDING;
-		m->entries[i].reason = FERRY_REASON_BUSY;
-		m->entries[i].passes = 0;
+	m->lookup.gone = note_gone;
+	m->lookup.next = m->space->lookups;
+	m->space->lookups = &m->lookup;
+}
+
+static struct ferry_mover *mover_get(const struct ferry_page_list *list)
+{
+	struct ferry_space *space = list->space;
+	struct ferry_mover *m;
+
+	ferry_lock_acquire(&space->lock);
+	m = space->idle_mover;
+	space->idle_mover = NULL;
+	if (m == NULL) {
+		ferry_lock_release(&space->lock);
+		m = ferry_os->alloc(sizeof(*m));
+		if (m == NULL)
+			return NULL;
+		ferry_lock_acquire(&space->lock);
+	}
+	mover_init(m, list);
+	ferry_lock_release(&space->lock);
+	return m;
+}
+
+static void forget_lookup(struct ferry_space *space, const struct ferry_lookup *lookup)
+{
+	struct ferry_lookup **at = &space->lookups;
+
+	while (*at != lookup)
+		at = &(*at)->next;
+	*at = lookup->next;
+}
+
+static void mover_put(struct ferry_space *space, struct ferry_mover *m)
+{
+	ferry_lock_acquire(&space->lock);
+	forget_lookup(space, &m->lookup);
+	if (space->idle_mover == NULL) {
+		space->idle_mover = m;
+		space->idle_mover_bytes = sizeof(*m);
+		m = NULL;
+	}
+	ferry_lock_release(&space->lock);
+	if (m != NULL)
+		ferry_os->free(m, sizeof(*m));
+}
+
+static void entries_init(const struct ferry_page_list *list)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		list->pages[i].status = FERRY_MOVE_PENDING;
+		list->pages[i].reason = FERRY_REASON_BUSY;
+		list->pages[i].passes = 0;
+		list->pages[i].resolved = FERRY_RESOLVED_NOT;
 	}
 }
 
 int64_t ferry_migrate_list(const struct ferry_page_list *list, ferry_get_new_page *get_new_page,
 			   ferry_put_new_page *put_new_page, void *private)
 {
-	struct ferry_mover *m = mover_get(list->space);
+	struct ferry_mover *m;
 	int64_t result;
 	bool gone;
 
+	entries_init(list);
+	m = mover_get(list);
 	if (m == NULL)
 		return -ENOMEM;
-	mover_init(m, list);
 	m->get_new_page = get_new_page;
 	m->put_new_page = put_new_page;
 	m->private = private;

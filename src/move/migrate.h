@@ -56,6 +56,7 @@ struct ferry_page {
 	int32_t status;  /* out: node or -errno */
 	uint8_t reason;  /* out: enum ferry_reason */
 	uint8_t passes;  /* out: passes it took */
+	uint8_t resolved; /* the engine's: enum ferry_resolved */
 	/* For get_new_page, while it is called. */
 	bool huge;       /* the frame has to be a huge one: the page is all of one */
 	uint16_t run;    /* pages of the batch from this one on, at addresses in a row, with one

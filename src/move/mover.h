@@ -18,8 +18,16 @@ enum {
 	FERRY_LOOK_PAGES = 64,
 };
 
+/* An address stands for the page that was there when it was looked at first. */
+enum ferry_resolved {
+	FERRY_RESOLVED_NOT = 0,
+	FERRY_RESOLVED,
+	FERRY_RESOLVED_GONE, /* and that page is gone since, whatever is there now */
+};
+
 struct ferry_mover {
 	struct ferry_space *space;
+	struct ferry_lookup lookup;
 	const struct ferry_page_list *list;
 	struct ferry_page *entries; /* those of the list */
 	size_t count;

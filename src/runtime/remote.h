@@ -21,8 +21,8 @@ struct ferry_remote_call {
 };
 
 /*
- * As ferry_client_open(), with the errors of move_pages(): -ESRCH also for a process that no machine
- * manages, -EINVAL for one without memory (a kernel thread, a zombie). flags: of the call.
+ * As ferry_client_open(), with the errors of move_pages(): -ESRCH also for a process that no
+ * machine manages, -EINVAL for one without memory (a kernel thread, a zombie). flags: of the call.
  */
 FERRY_MUST_CHECK int ferry_remote_open(struct ferry_client *client, int32_t pid, unsigned flags,
 				       enum ferry_client_mode mode);

@@ -227,12 +227,14 @@ static bool has(const struct row *row, const char *states)
 static ferry_va address(const struct row *row, uint32_t entry)
 {
 	uint32_t page = entry;
+	char state;
 
 	while (row->pages[page] == '=')
 		page--;
-	if (row->pages[page] == 'U')
+	state = row->pages[page];
+	if (state == 'U')
 		page += UNMAPPED;
-	if (row->pages[page] == 'X')
+	if (state == 'X')
 		page += UNSEEN;
 	return rig_va(&rig, page) + ((row->how & OFFSET) != 0 ? 4095 - 7 * entry : 0);
 }

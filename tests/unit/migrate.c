@@ -543,6 +543,51 @@ static void the_program_ends_on_the_way(void **state)
 
 /* --- batches ------------------------------------------------------------------------------ */
 
+static struct ferry_soft_ref pin_of_page;
+
+static void another_page(void)
+{
+	ferry_soft_unpin(&rig.soft, pin_of_page);
+	rig_discard(&rig, OTHER, 1, 2, false);
+	store(1, 99);
+}
+
+static void another_mapping(void)
+{
+	ferry_soft_unpin(&rig.soft, pin_of_page);
+	rig_unmap(&rig, OTHER, 1, 2);
+	rig_map(&rig, 1, 2, 0);
+	store(1, 99);
+}
+
+/* The address of a pinned page has another page by the time it is tried again: that one stays. */
+static void a_new_page_at_the_address_stays(void **state)
+{
+	void (*const ways[])(void) = { another_page, another_mapping };
+
+	(void)state;
+	for (size_t way = 0; way < FERRY_ARRAY_SIZE(ways); way++) {
+		struct ferry_page pages[2];
+
+		begin();
+		for (uint32_t i = 0; i < 2; i++) {
+			store(i, i + 1);
+			pages[i] = (struct ferry_page){ .va = rig_va(&rig, i), .target = 2 };
+		}
+		assert_int_equal(rig_pin(&rig, THREAD, rig_va(&rig, 1), &pin_of_page),
+				 FERRY_SOFT_DONE);
+		meanwhile = ways[way];
+		assert_int_equal(migrate_pages(pages, 2, &plain), 0);
+		assert_int_equal(pages[0].status, 2);
+		assert_int_equal(pages[1].status, -ENOENT);
+		assert_int_equal(pages[1].reason, FERRY_REASON_VANISHED);
+		assert_int_equal(rig_node(&rig, 1), 0);
+		assert_int_equal(load(1), 99);
+		expect(1, 2, 2, FERRY_REASON_MOVED);
+		end();
+	}
+}
+
 static bool stop_after_some(void *context, size_t done)
 {
 	*(size_t *)context = done;
@@ -695,6 +740,7 @@ int main(void)
 		cmocka_unit_test(protected_on_the_way),
 		cmocka_unit_test(a_copy_that_fails_goes_home),
 		cmocka_unit_test(the_program_ends_on_the_way),
+		cmocka_unit_test(a_new_page_at_the_address_stays),
 		cmocka_unit_test(stops_where_it_is_told),
 		cmocka_unit_test(flights_are_counted),
 		cmocka_unit_test(a_frozen_space_moves_nothing),
