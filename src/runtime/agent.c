@@ -152,16 +152,18 @@ static int listen_to(const struct futex_waitv *words, uint64_t until_ns)
 }
 
 /* Nobody has asked yet. A fork that goes by without us must not see us at work. */
-static void wake_by_itself(void)
+static void wake_by_itself(const struct ferry_agent *agent)
 {
-	uint32_t state = FERRY_DOOR_ASLEEP;
+	uint32_t state = FERRY_DOOR_ASLEEP, forks;
 
 	if (!__atomic_compare_exchange_n(&ferry_door.state, &state, FERRY_DOOR_WAKING, false,
 					 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 		return;
-	while (__atomic_load_n(&ferry_door.forking, __ATOMIC_SEQ_CST) != 0 &&
-	       __atomic_load_n(&ferry_door.needed, __ATOMIC_SEQ_CST) == 0)
-		ferry_futex_wait(&ferry_door.forking, 1, FORK_LOOK_NS);
+	/* The program may end in the middle of it. */
+	while ((forks = __atomic_load_n(&ferry_door.forking, __ATOMIC_SEQ_CST)) != 0 &&
+	       __atomic_load_n(&ferry_door.needed, __ATOMIC_SEQ_CST) == 0 &&
+	       __atomic_load_n(agent->tid_word, __ATOMIC_ACQUIRE) != 0)
+		ferry_futex_wait(&ferry_door.forking, forks, FORK_LOOK_NS);
 }
 
 /*
@@ -189,12 +191,12 @@ static void sleep_until_needed(const struct ferry_agent *agent,
 			break;
 		err = listen_to(words, until_ns);
 	}
+	wake_by_itself(agent);
 	if (__atomic_load_n(agent->tid_word, __ATOMIC_ACQUIRE) == 0) {
 		(void)ferry_sys3(SYS_futex, agent->tid_word, FUTEX_WAKE, 1);
 		if (!program_shares_memory(agent))
 			ferry_sys1(SYS_exit_group, 0);
 	}
-	wake_by_itself();
 }
 
 /* --- birth ------------------------------------------------------------------------------------ */
@@ -217,6 +219,16 @@ static void open_door(enum ferry_door_state state)
 	ferry_futex_wake(&ferry_door.state, INT32_MAX);
 }
 
+/* Nobody has seen them: the door was never open. */
+static void forget_books(void)
+{
+	struct ferry_books *books = ferry_door.books;
+
+	ferry_door.books = NULL;
+	if (books)
+		(void)ferry_sys2(SYS_munmap, books, FERRY_BOOKS_SIZE_BYTES);
+}
+
 /* Nothing is away yet: the keeper has nothing to bring home. Who has slept tells it why; else the
  * thread that waits for us says it. */
 static void __attribute__((noreturn)) give_up(const struct ferry_agent *agent,
@@ -235,6 +247,7 @@ static void __attribute__((noreturn)) give_up(const struct ferry_agent *agent,
 			msg.text[i] = start->what[i];
 		/* A keeper that is gone tells nobody. */
 		(void)!ferry_proto_send(agent->up, &msg, NULL, 0);
+		forget_books();
 		open_door(FERRY_DOOR_SHUT);
 	} else if (!has_slept) {
 		start->error = err;
@@ -273,13 +286,14 @@ static void agent_main(void *arg)
 		give_up(agent, start, err, asleep);
 	for (uint32_t i = 0; i < agent->handler_count; i++)
 		start_thread(ferry_handler_run, agent);
+	start_thread(ferry_door_run, agent);
+	/* From here on pages may be away: an agent that is killed before has left nothing. */
+	open_door(FERRY_DOOR_OPEN);
 	/* As many as a killed one had: moves may wait that count on them. */
 	for (uint32_t i = 0; i < ferry_door.movers; i++)
 		start_thread(ferry_door_mover_run, agent);
-	start_thread(ferry_door_run, agent);
 	start_thread(ferry_control_run, agent);
 	start_thread(ferry_house_run, agent);
-	open_door(FERRY_DOOR_OPEN);
 	if (!asleep)
 		announce(start, 1);
 	watch(agent);

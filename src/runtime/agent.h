@@ -66,6 +66,7 @@ struct ferry_agent {
 	struct ferry_lock up_lock;
 	bool keeper_gone;      /* (a) */
 	uint32_t house_sleeps; /* (a) futex: 1 until it is rung */
+	bool settled;          /* (a) what was mapped while it woke has been found */
 	bool scan_again;       /* the house's: memory was left out, or may be new */
 	uint64_t faults_seen;  /* the house's: count at its last scan */
 	uint64_t cow_seen;     /* the house's: shared pages when it last looked */
@@ -118,6 +119,8 @@ void ferry_house_go_blind(struct ferry_agent *agent);
 void ferry_house_look_for_rings(struct ferry_agent *agent);
 /* Takes the anonymous mapping around va under management if it is new. => 0, -ENOENT, -errno. */
 FERRY_MUST_CHECK int ferry_house_adopt_at(struct ferry_agent *agent, ferry_va va);
+/* Regions of [start, end) that have just been armed lose what is not mapped. lock held. */
+void ferry_house_drop_holes(struct ferry_agent *agent, ferry_va start, ferry_va end);
 /* adopts the parts of [start, end) that no region covers. No lock held. */
 FERRY_MUST_CHECK int ferry_house_adopt(struct ferry_agent *agent, ferry_va start, ferry_va end,
 				       uint32_t flags);

@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/utsname.h>
 
 #include "base/os.h"
 #include "base/sys.h"
@@ -365,18 +366,27 @@ void ferry_agent_return_advance(struct ferry_agent *agent)
 
 /* --- memory that is there already ----------------------------------------------------- */
 
+/* => the number at text; *end is behind it. */
+static unsigned long number_at(const char *text, char **end)
+{
+	unsigned long value = 0;
+
+	for (; *text >= '0' && *text <= '9'; text++)
+		value = value * 10 + (unsigned long)(*text - '0');
+	*end = (char *)(uintptr_t)text;
+	return value;
+}
+
 /* The n-th field of /proc/self/stat behind the command's closing parenthesis (field 3 is 0). */
 static uint64_t stat_field(const char *text, int n)
 {
 	const char *p = strrchr(text, ')');
-	uint64_t value = 0;
+	char *end;
 
 	for (p = p ? p + 2 : text; n > 0 && *p; p++)
 		if (*p == ' ')
 			n--;
-	for (; *p >= '0' && *p <= '9'; p++)
-		value = value * 10 + (uint64_t)(*p - '0');
-	return value;
+	return number_at(p, &end);
 }
 
 /* The argument and environment strings are read by the kernel at any time (I13). */
@@ -440,6 +450,8 @@ static int arm_inherited(struct ferry_agent *agent, bool has_slept)
 				stop = end;
 			if (!there || arm_patiently(agent, at, stop, &patience))
 				ferry_space_on_unmap(&agent->space, at, stop);
+			else if (has_slept)
+				ferry_house_drop_holes(agent, at, stop);
 			at = stop;
 		}
 		i = ferry_region_index(books, end);
@@ -589,8 +601,23 @@ static int open_own(const char *path)
 	return fd;
 }
 
+/* Linux 6.8 is the first to have UFFDIO_MOVE. */
+static bool is_before_move(void)
+{
+	struct utsname host;
+	char *end;
+	unsigned long major;
+
+	if (ferry_sys1(SYS_uname, &host))
+		return true;
+	major = number_at(host.release, &end);
+	return major < 6 || (major == 6 && *end == '.' && number_at(end + 1, &end) < 8);
+}
+
 int ferry_agent_begin(struct ferry_agent *agent, struct ferry_agent_start *start)
 {
+	int err;
+
 	agent->machine = start->machine;
 	agent->pid = start->pid;
 	agent->proc_pid = start->proc_pid;
@@ -599,8 +626,18 @@ int ferry_agent_begin(struct ferry_agent *agent, struct ferry_agent_start *start
 	agent->robust_offset = start->robust_offset;
 	agent->found_node = -1;
 	ferry_lock_init(&agent->up_lock, FERRY_RANK_ENGINE);
+	agent->uffd.memory = -1;
 	start->what = "descriptors";
-	return keep_descriptors(agent, start, &agent->device);
+	err = keep_descriptors(agent, start, &agent->device);
+	if (err)
+		return err;
+	/* Now, as long as the program stands still: see open_own(). */
+	start->what = "/proc";
+	agent->uffd.pagemap = open_own("/proc/self/pagemap");
+	agent->maps = open_own("/proc/self/maps");
+	if (agent->machine->copy_path == FERRY_COPY_PATH_BOTH || is_before_move())
+		agent->uffd.memory = open_own("/proc/self/mem");
+	return agent->uffd.pagemap < 0 || agent->maps < 0 ? -EACCES : 0;
 }
 
 int ferry_agent_setup(struct ferry_agent *agent, struct ferry_agent_start *start)
@@ -615,11 +652,9 @@ int ferry_agent_setup(struct ferry_agent *agent, struct ferry_agent_start *start
 	agent->pidfd = (int)ferry_sys2(SYS_pidfd_open, agent->pid, 0);
 	if (agent->pidfd < 0)
 		return agent->pidfd;
-	agent->uffd.pagemap = open_own("/proc/self/pagemap");
-	agent->uffd.memory = agent->uffd.evicts ? open_own("/proc/self/mem") : -1;
-	agent->maps = open_own("/proc/self/maps");
-	if (agent->uffd.pagemap < 0 || agent->maps < 0 ||
-	    (agent->uffd.evicts && agent->uffd.memory < 0))
+	if (agent->uffd.evicts && agent->uffd.memory < 0)
+		agent->uffd.memory = open_own("/proc/self/mem");
+	if (agent->uffd.evicts && agent->uffd.memory < 0)
 		return -EACCES;
 	agent->uffd.no_thp = host_makes_huge_pages();
 	agent->uffd.protection_at = protection_at;

@@ -72,7 +72,7 @@ bool ferry_door_begin_fork(void)
 	if (!ferry_door_is_asleep() || ferry_door.inherits)
 		return false;
 	/* An agent that wakes by itself says so first, and looks at this then. */
-	__atomic_store_n(&ferry_door.forking, 1, __ATOMIC_SEQ_CST);
+	__atomic_fetch_add(&ferry_door.forking, 1, __ATOMIC_SEQ_CST);
 	if (ferry_door_is_asleep())
 		return true;
 	ferry_door_end_fork();
@@ -81,7 +81,7 @@ bool ferry_door_begin_fork(void)
 
 void ferry_door_end_fork(void)
 {
-	__atomic_store_n(&ferry_door.forking, 0, __ATOMIC_SEQ_CST);
+	__atomic_fetch_sub(&ferry_door.forking, 1, __ATOMIC_SEQ_CST);
 	ferry_futex_wake(&ferry_door.forking, 1);
 }
 

@@ -90,7 +90,7 @@ struct ferry_door {
 	uint32_t reopening; /* (a) futex: 1: a thread of the program is at it */
 	uint32_t generation; /* agents that this process has had before */
 	uint32_t needed;    /* (a) futex: 1: the program waits for the agent to wake */
-	uint32_t forking;   /* (a) futex: 1: a fork goes by without the agent; it must not wake */
+	uint32_t forking;   /* (a) futex: forks that go by without the agent; it must not wake */
 	uint32_t inherits;  /* the agent that sleeps keeps the books of a parent: a fork needs it */
 	int64_t advance_pages; /* (a) what the program may still map while the agent sleeps */
 	uint32_t readers;   /* (a) threads of the program that look into the books */
@@ -132,10 +132,11 @@ void ferry_door_end_change(bool begun);
 
 /* The slow part of ferry_door_is_open(): wakes an agent that sleeps, replaces a killed one. */
 bool ferry_door_make_open(void);
-/* => whether the agent sleeps, and is not about to wake. */
+/* => whether the agent sleeps, and is not about to wake; one that was killed does not. */
 static inline bool ferry_door_is_asleep(void)
 {
-	return __atomic_load_n(&ferry_door.state, __ATOMIC_SEQ_CST) == FERRY_DOOR_ASLEEP;
+	return __atomic_load_n(&ferry_door.state, __ATOMIC_SEQ_CST) == FERRY_DOOR_ASLEEP &&
+	       __atomic_load_n(&ferry_door.agent, __ATOMIC_RELAXED) != 0;
 }
 
 /* => true: the agent sleeps, and memory of so many bytes need not be told to it (then

@@ -47,6 +47,26 @@ static bool thread_is_born(void)
 	return __atomic_load_n(&ferry_door.births, __ATOMIC_ACQUIRE) != 0;
 }
 
+/*
+ * The host arms a range with a hole in it, too: the program may have unmapped a part between our
+ * look and the arming. From then on that is an event, so what is no hole now will be known of.
+ */
+void ferry_house_drop_holes(struct ferry_agent *agent, ferry_va start, ferry_va end)
+{
+	struct ferry_mapping mapping;
+
+	while (start < end) {
+		int err = ferry_maps_next(agent->maps, start, &mapping);
+		ferry_va stop = err || mapping.start > end ? end : mapping.start;
+
+		if (stop > start)
+			ferry_space_on_unmap(&agent->space, start, stop);
+		if (err)
+			return;
+		start = mapping.end;
+	}
+}
+
 /* found: a mapping that was found, which may be the stack of a thread that is being born. */
 static int adopt_gaps(struct ferry_agent *agent, ferry_va start, ferry_va end, uint32_t flags,
 		      bool found)
@@ -64,14 +84,35 @@ static int adopt_gaps(struct ferry_agent *agent, ferry_va start, ferry_va end, u
 			break;
 		}
 		err = ferry_space_adopt(&agent->space, at, gap_end, flags, agent->found_node);
+		if (!err && found)
+			ferry_house_drop_holes(agent, at, gap_end);
 		ferry_lock_release(&agent->space.lock);
 		at = gap_end;
 	}
 	return err;
 }
 
+/* A region that covers it may be of a time before the mapping: then the host has not armed it. */
+static void arm_again(struct ferry_agent *agent, ferry_va start, ferry_va end)
+{
+	struct ferry_mmu *mmu = &agent->uffd.mmu;
+
+	ferry_lock_acquire(&agent->space.lock);
+	/* Without effect where it is armed, and refused where another has it. */
+	(void)!mmu->ops->arm(mmu, start, end - start);
+	ferry_lock_release(&agent->space.lock);
+}
+
 int ferry_house_adopt(struct ferry_agent *agent, ferry_va start, ferry_va end, uint32_t flags)
 {
+	bool known;
+
+	ferry_lock_acquire(&agent->space.lock);
+	known = ferry_region_find(agent->books, start) != NULL ||
+		ferry_region_find(agent->books, end - 1) != NULL;
+	ferry_lock_release(&agent->space.lock);
+	if (known)
+		arm_again(agent, start, end);
 	return adopt_gaps(agent, start, end, flags, false);
 }
 
@@ -84,7 +125,7 @@ int ferry_house_adopt_at(struct ferry_agent *agent, ferry_va va)
 	ferry_lock_acquire(&agent->space.lock);
 	known = ferry_region_find(agent->books, va) != NULL;
 	ferry_lock_release(&agent->space.lock);
-	if (known)
+	if (known && __atomic_load_n(&agent->settled, __ATOMIC_RELAXED))
 		return 0;
 	err = ferry_maps_next(agent->maps, va, &mapping);
 	if (err)
@@ -92,6 +133,8 @@ int ferry_house_adopt_at(struct ferry_agent *agent, ferry_va va)
 	if (mapping.start > va || !mapping.anonymous ||
 	    ferry_zone_covers(mapping.start, mapping.end))
 		return -ENOENT;
+	if (known)
+		arm_again(agent, mapping.start, mapping.end);
 	return adopt_gaps(agent, mapping.start, mapping.end, FERRY_REGION_ADOPTED, true);
 }
 
@@ -219,5 +262,6 @@ void ferry_house_run(void *arg)
 		ferry_space_settle_leases(&agent->space);
 		rest_ns = rest_of(agent, rest_ns);
 		rest(agent, rest_ns);
+		__atomic_store_n(&agent->settled, true, __ATOMIC_RELAXED);
 	}
 }

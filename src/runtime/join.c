@@ -388,18 +388,22 @@ static void serve_agent(struct ferry_keeper *keeper, struct ferry_keeper_process
 static void serve_failed(struct ferry_keeper *keeper, struct ferry_keeper_process *process,
 			 struct ferry_msg *msg)
 {
+	uint32_t state = entry_of(keeper, process)->state;
+	int error = msg->status < 0 && msg->status > -4096 ? -msg->status : EPROTO;
 	char line[FERRY_MSG_TEXT + 160];
 
-	if (entry_of(keeper, process)->state != FERRY_PROCESS_ASLEEP)
+	if (state != FERRY_PROCESS_ASLEEP && state != FERRY_PROCESS_ALIVE)
 		return;
 	msg->text[sizeof(msg->text) - 1] = '\0';
 	(void)snprintf(line, sizeof(line), "pageferry: process %d %s unmanaged: %s: %s",
 		       process->pid, keeper->machine->strict ? "would run" : "runs", msg->text,
-		       strerror(-msg->status));
+		       strerror(error));
 	ferry_keeper_say(keeper, line);
 	if (keeper->machine->strict)
 		(void)syscall(SYS_pidfd_send_signal, process->program_fd, SIGKILL, NULL, 0);
-	ferry_join_release(keeper, process);
+	/* That of an agent that we know is seen by its end. */
+	if (state == FERRY_PROCESS_ASLEEP)
+		ferry_join_release(keeper, process);
 }
 
 static void serve_message(struct ferry_keeper *keeper, struct ferry_keeper_process *process,

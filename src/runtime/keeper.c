@@ -36,8 +36,13 @@ uint64_t ferry_keeper_now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-void ferry_keeper_say(struct ferry_keeper *keeper, const char *line)
+void ferry_keeper_say(struct ferry_keeper *keeper, char *line)
 {
+	/* Names are whatever somebody gave himself; none may reach a terminal as controls. */
+	for (char *c = line; *c != '\0'; c++) {
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			*c = '?';
+	}
 	if (keeper->talk >= 0)
 		(void)dprintf(keeper->talk, "%s\n", line);
 }

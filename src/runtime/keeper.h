@@ -149,7 +149,7 @@ FERRY_MUST_CHECK int ferry_keeper_watch(struct ferry_keeper *keeper, int fd,
 					enum ferry_keeper_source source, uint32_t index);
 void ferry_keeper_unwatch(struct ferry_keeper *keeper, int fd);
 uint64_t ferry_keeper_now_ns(void);
-/* One line for people, as long as the command runs. */
-void ferry_keeper_say(struct ferry_keeper *keeper, const char *line);
+/* One line for people, as long as the command runs; control characters in it become '?'. */
+void ferry_keeper_say(struct ferry_keeper *keeper, char *line);
 
 #endif

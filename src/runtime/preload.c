@@ -407,8 +407,9 @@ static char *thread_pointer(void)
 	return tp;
 }
 
-/* The kernel zeroes it when the main thread ends. Only that thread can ask for it. */
+/* The kernel zeroes the word when the main thread ends. Only that thread can ask for it. */
 static uint32_t *main_tid_word;
+static ferry_va main_block;
 
 static void describe_thread(struct ferry_agent_start *start)
 {
@@ -418,10 +419,13 @@ static void describe_thread(struct ferry_agent_start *start)
 
 	start->pid = (int32_t)ferry_sys0(SYS_getpid);
 	start->proc_pid = (int32_t)ferry_preload_proc_id("/proc/self", start->pid);
-	if (!start->former)
+	/* One that replaces another is started by any thread. */
+	if (!start->eager) {
 		(void)ferry_sys2(SYS_prctl, PR_GET_TID_ADDRESS, &main_tid_word);
+		main_block = (ferry_va)(uintptr_t)tp;
+	}
 	start->tid_word = main_tid_word;
-	start->thread_block = (ferry_va)(uintptr_t)tp;
+	start->thread_block = start->former ? (ferry_va)(uintptr_t)tp : main_block;
 	start->thread_block_end = start->thread_block + THREAD_BLOCK_BYTES;
 	if (ferry_sys3(SYS_get_robust_list, 0, &robust, &len) == 0 && robust)
 		start->robust_offset = robust - tp;
@@ -429,12 +433,21 @@ static void describe_thread(struct ferry_agent_start *start)
 		start->rseq_offset = __rseq_offset;
 }
 
+static uint32_t own_joins; /* of our slot when we joined: it may be another's by now */
+
+static const struct ferry_process *own_slot(void)
+{
+	return &ferry_machine_processes(ferry_door.machine)[ferry_door.process];
+}
+
 static enum ferry_process_state own_state(void)
 {
-	const struct ferry_process *process =
-		&ferry_machine_processes(ferry_door.machine)[ferry_door.process];
+	const struct ferry_process *process = own_slot();
+	uint32_t state = __atomic_load_n(&process->state, __ATOMIC_ACQUIRE);
 
-	return (enum ferry_process_state)__atomic_load_n(&process->state, __ATOMIC_ACQUIRE);
+	if (__atomic_load_n(&process->joins, __ATOMIC_RELAXED) != own_joins)
+		return FERRY_PROCESS_FREE;
+	return (enum ferry_process_state)state;
 }
 
 /* => 0, or -errno with start->what; -ECHILD: the agent was killed before it served. */
@@ -456,6 +469,7 @@ static int join_once(struct ferry_agent_start *start)
 		describe_thread(start);
 		ferry_door.machine = start->machine;
 		ferry_door.process = start->process;
+		own_joins = __atomic_load_n(&own_slot()->joins, __ATOMIC_RELAXED);
 		ferry_door.pid = start->pid;
 		err = start->tid_word ? ferry_agent_launch(start) : -ENOSYS;
 	}
@@ -547,19 +561,18 @@ static void forget_old_books(const struct ferry_books *former, uint64_t used)
 	old_books_bytes = used;
 }
 
-/* => with what the next agent begins, of one that had not opened the door yet: nothing. */
-static struct ferry_books *forget_sleeper(void)
+/* The agent had not opened the door yet: nothing is away. => whether there may be another. */
+static bool forget_sleeper(void)
 {
 	struct ferry_books *books = ferry_door.books;
-	uint32_t never = 0;
+	enum ferry_process_state state = own_state();
 
-	for (uint32_t waited = 0; waited < RESCUE_MS && own_state() == FERRY_PROCESS_ALIVE;
-	     waited++)
-		ferry_futex_wait(&never, 0, 1000000);
+	if (state == FERRY_PROCESS_LEFT || (state == FERRY_PROCESS_ALIVE && !await_rescue()))
+		return false;
 	if (books)
 		(void)ferry_sys2(SYS_munmap, books, FERRY_BOOKS_SIZE_BYTES);
 	ferry_door.books = NULL;
-	return NULL;
+	return true;
 }
 
 static bool is_sleeper(void)
@@ -571,13 +584,12 @@ static bool is_sleeper(void)
 
 static bool replace_agent(void)
 {
-	struct ferry_books *former = ferry_door.books;
+	bool slept = is_sleeper();
+	struct ferry_books *former = slept ? NULL : ferry_door.books;
 	uint64_t used;
 	int err;
 
-	if (is_sleeper())
-		former = forget_sleeper();
-	else if (!former || !await_rescue())
+	if (slept ? !forget_sleeper() : !former || !await_rescue())
 		return false;
 	begin(&(struct ferry_agent_start){.former = former, .eager = true});
 	/* What was never used goes at once: two books do not fit under a limit of addresses. */

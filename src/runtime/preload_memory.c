@@ -173,11 +173,18 @@ static bool is_discard(int advice)
 
 static long advise(void *addr, size_t len, int advice)
 {
+	bool asleep = ferry_door_is_asleep();
 	long ret;
 
 	if (is_discard(advice) && ferry_door.gated_discards && ferry_door_is_open())
 		return gated_discard(addr, len, advice);
 	ret = ferry_sys3(SYS_madvise, addr, len, advice);
+	if (asleep && ferry_door_is_asleep() && advice != MADV_HUGEPAGE &&
+	    advice != MADV_NOHUGEPAGE)
+		return ret;
+	/* The agent may have woken, and have had pages away already. */
+	if (asleep && is_discard(advice) && ferry_door_is_open() && ferry_door.gated_discards)
+		return gated_discard(addr, len, advice);
 	/* A lazy discard looks like one to the agent, but its pages stay. */
 	if (ret == 0 && advice == MADV_FREE && ferry_door_is_open())
 		(void)ferry_door_ask(FERRY_REQUEST_RECONCILE, (ferry_va)(uintptr_t)addr,

@@ -46,11 +46,6 @@ void ferry_watch_unmanaged(struct ferry_keeper *keeper, const struct ferry_msg *
 		return;
 	memcpy(name, msg->text, sizeof(name));
 	name[sizeof(name) - 1] = '\0';
-	/* It goes to a terminal. */
-	for (char *c = name; *c != '\0'; c++) {
-		if ((unsigned char)*c < ' ' || *c == 0x7f)
-			*c = '?';
-	}
 	if (!is_news(keeper, name, msg->a))
 		return;
 	(void)snprintf(line, sizeof(line), "pageferry: warning: '%s' %s: it %s", name,
@@ -281,9 +276,6 @@ static void read_comm(int32_t pid, char *comm, size_t size)
 	if (fgets(comm, (int)size, file) == NULL)
 		(void)snprintf(comm, size, "?");
 	comm[strcspn(comm, "\n")] = '\0';
-	/* Anyone may give himself any name; none may reach a terminal as control characters. */
-	for (char *c = comm; *c != '\0'; c++)
-		*c = *c < ' ' || *c > '~' ? '?' : *c;
 	(void)fclose(file);
 }
 

@@ -110,3 +110,23 @@ end
 for _ in 1 2 3 4 5; do
 	run --nodes 2x1G -- "$programs/asleep" legacy
 done
+
+# The program ends in a fork that the waking agent waits for: nothing is left behind.
+run --nodes 2x1G -- "$programs/asleep" atfork
+
+# A hole in the mappings, made and filled while the agent takes them over.
+for round in 1 2 3 4 5 6; do
+	begin --nodes 2x1G -- "$programs/asleep" hole
+	"$ferry" maps "$pid" >/dev/null 2>&1
+	sleep "0.$((round % 3))"
+	end
+done
+
+# Who asks for memory now and then is managed again, once its agent was killed in its sleep.
+begin --nodes 2x1G -- "$programs/asleep" idle
+agent=$(pgrep -f "$programs/asleep idle" | while read -r other; do
+	[ "$(cat "/proc/$other/comm")" != pageferry-agent ] || echo "$other"
+done)
+kill -9 "$agent"
+wait_until 10 is_in_state "$pid" alive || fail "killed in its sleep: '$(state_of "$pid")'"
+end

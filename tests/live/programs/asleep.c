@@ -6,6 +6,10 @@
  *   asleep churn             maps, grows, frees and forks without a pause until it is told to stop,
  *                            through the moment in which the agent wakes; then every page that it
  *                            has is managed
+ *   asleep atfork            ends in the middle of a fork, after its agent has begun to wake
+ *   asleep hole              punches a hole into a mapping and fills it again while its agent
+ *                            wakes; then all of it is managed
+ *   asleep idle              asks malloc for memory from time to time; says so
  *   asleep legacy            a child that sleeps: it has from its parent where its pages are, and
  *                            what it does to them meanwhile is found
  */
@@ -14,6 +18,7 @@
 
 #include <sys/wait.h>
 
+enum { HOLE_AT = 4, AWAKE_US = 5000000 };
 enum { ROUNDS_LEAST = 300, AREAS = 48, AREA_PAGES_MAX = 96, STATIC_PAGES = 16 };
 
 enum kind { NONE, MAPPED, ALLOCATED };
@@ -174,6 +179,62 @@ static void expect(const struct area *area, size_t first, size_t end, int status
 			found[page], status);
 }
 
+static void prepare(void)
+{
+	live_ready("forks\n");
+	live_sleep_us(AWAKE_US);
+	_exit(0);
+}
+
+static void punch(char *hole, size_t bytes)
+{
+	REQUIRE(munmap(hole, bytes) == 0, "munmap");
+	REQUIRE((char *)mmap(hole, bytes, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == hole,
+		"mmap");
+}
+
+static void hole(void)
+{
+	struct area area = { .kind = MAPPED, .pages = HOLE_AT * 2, .stamp = 1 };
+	char *at;
+
+	/* A gap around it: it is one mapping, and nobody else's. */
+	at = mmap(NULL, HOLE_AT * 4 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	REQUIRE(at != MAP_FAILED, "mmap");
+	area.memory = mmap(at + HOLE_AT * PAGE, area.pages * PAGE, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	at = (char *)page_of(&area, HOLE_AT);
+	fill(&area, 0);
+	live_ready("punches\n");
+	while (!live_told_to_stop())
+		punch(at, HOLE_AT * PAGE);
+	punch(at, HOLE_AT * PAGE);
+	fill(&area, 0);
+	if (live_nodes() < 2)
+		return;
+	query(&area);
+	/* Whatever is not armed reads zeros where a page is away. */
+	for (int node = 0; node < 6; node++) {
+		REQUIRE(live_move_all(area.memory, area.pages, node % 2, 20) == 0, "not moved");
+		check(&area);
+	}
+	REQUIRE(munmap(at, HOLE_AT * PAGE) == 0, "munmap");
+	expect(&area, HOLE_AT, area.pages, -EFAULT, "unmapped");
+}
+
+static void idle(void)
+{
+	live_ready("idles\n");
+	while (!live_told_to_stop()) {
+		char *volatile memory = malloc(100000);
+
+		memory[0] = 1;
+		free(memory);
+		live_sleep_us(100000);
+	}
+}
+
 static void await_child(pid_t pid)
 {
 	int status;
@@ -273,9 +334,15 @@ int main(int argc, char **argv)
 		hold(strtoul(argv[2], NULL, 0));
 	else if (argc == 2 && strcmp(argv[1], "churn") == 0)
 		churn();
+	else if (argc == 2 && strcmp(argv[1], "atfork") == 0)
+		REQUIRE(pthread_atfork(prepare, NULL, NULL) == 0 && fork() == -2, "the fork went on");
+	else if (argc == 2 && strcmp(argv[1], "hole") == 0)
+		hole();
+	else if (argc == 2 && strcmp(argv[1], "idle") == 0)
+		idle();
 	else if (argc == 2 && strcmp(argv[1], "legacy") == 0)
 		legacy();
 	else
-		LIVE_FAIL("usage: asleep hold PAGES | asleep churn | asleep legacy");
+		LIVE_FAIL("usage: asleep hold PAGES, or churn, atfork, hole, idle, legacy");
 	return 0;
 }
