@@ -19,6 +19,7 @@
 #include "runtime/join.h"
 #include "runtime/keeper.h"
 #include "runtime/lease.h"
+#include "runtime/mems.h"
 
 enum { NODES = 3, MEMBERS = 4, STEPS = 64 };
 
@@ -46,12 +47,15 @@ static void make_dead(void)
 static void begin(void)
 {
 	memset(&keeper, 0, sizeof(keeper));
+	ferry_mems_init(&keeper);
 	keeper.machine = calloc(1, ferry_machine_size_bytes(NODES));
 	keeper.recalls = calloc(NODES, sizeof(*keeper.recalls));
 	FUZZ_CHECK(keeper.machine != NULL && keeper.recalls != NULL);
 	ferry_machine_layout(keeper.machine, NODES);
 	for (uint32_t i = 0; i < NODES; i++)
 		ferry_machine_nodes(keeper.machine)[i].capacity_pages = i * 200;
+	/* With room for agents to sleep: what they have in advance is of the first with memory. */
+	ferry_machine_nodes(keeper.machine)[1].capacity_pages = 20000;
 	keeper.device_fd = keeper.signal_fd = keeper.listen_fd = -1;
 	keeper.join_fd = keeper.foreground = keeper.talk = -1;
 	keeper.machine_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -117,7 +121,7 @@ static void send_message(struct fuzz *fuzz, int socket)
 	msg.a = fuzz_byte(fuzz) == 7 ? (uint64_t)getpid() : fuzz_number(fuzz);
 	msg.b = fuzz_number(fuzz);
 	if (fuzz_byte(fuzz) == 200)
-		msg.version = 2;
+		msg.version = FERRY_PROTO_VERSION + 1;
 	for (uint32_t i = 0; i < fd_count; i++)
 		fds[i] = some_descriptor(fuzz_byte(fuzz));
 	/* Nobody reads on the other side: what does not fit is lost, as it should be. */
@@ -135,8 +139,8 @@ static void send_bytes(struct fuzz *fuzz, int socket)
 	(void)!send(socket, bytes, size + fuzz_byte(fuzz) % 2, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-/* A program joins as it should, or with whatever the input says. */
-static void join(struct member *member)
+/* A program joins; used: pages that it has, if its agent may sleep. */
+static void join(struct member *member, uint64_t used)
 {
 	struct ferry_packet packet = { .fd_count = 2, .pid = getpid() };
 	uint32_t before = keeper.process_end;
@@ -145,6 +149,7 @@ static void join(struct member *member)
 		return;
 	shut(&member->down);
 	packet.msg.kind = FERRY_MSG_JOIN;
+	packet.msg.a = used;
 	pair(&packet.fds[0], &member->up);
 	pair(&packet.fds[1], &member->down);
 	ferry_join_accept(&keeper, &packet);
@@ -213,7 +218,7 @@ static void step(struct fuzz *fuzz)
 
 	switch (what % 8) {
 	case 0:
-		join(member);
+		join(member, what < 128 ? 0 : 100);
 		break;
 	case 1:
 		if (client < 0 && keeper.clients[0] < 0) {
@@ -269,6 +274,8 @@ static void end(void)
 		shut(&members[i].up);
 		shut(&members[i].down);
 	}
+	for (uint32_t i = 0; i < FERRY_MEMS_KEPT_MAX; i++)
+		shut(&keeper.mems_kept[i].pidfd);
 	shut(&client);
 	shut(&keeper.clients[0]);
 	shut(&keeper.machine_fd);
