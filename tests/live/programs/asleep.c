@@ -335,7 +335,8 @@ int main(int argc, char **argv)
 	else if (argc == 2 && strcmp(argv[1], "churn") == 0)
 		churn();
 	else if (argc == 2 && strcmp(argv[1], "atfork") == 0)
-		REQUIRE(pthread_atfork(prepare, NULL, NULL) == 0 && fork() == -2, "the fork went on");
+		REQUIRE(pthread_atfork(prepare, NULL, NULL) == 0 && fork() == -2,
+			"the fork went on");
 	else if (argc == 2 && strcmp(argv[1], "hole") == 0)
 		hole();
 	else if (argc == 2 && strcmp(argv[1], "idle") == 0)
