@@ -29,20 +29,24 @@ inside() {
 	start_ferry_all 0 1
 	finish
 	stop_ferry
-	cat "$work/moves" >>"$work/all-moves"
+	cat "$work/moves" >>"$work/job-moves"
 }
 
 make_history || fail "git fast-import"
 describe "$origin" >"$work/before"
-inside git -C "$origin" gc --quiet --aggressive --prune=now
-describe "$origin" >"$work/after"
-cmp "$work/before" "$work/after" || fail "gc changed the repository"
-inside git clone --quiet --no-local --mirror "$origin" "$work/clone"
-describe "$work/clone" >"$work/cloned"
-cmp "$work/before" "$work/cloned" || fail "the clone differs"
-inside git -C "$work/clone" fsck --full --strict --no-progress
-for repository in "$origin" "$work/clone"; do
-	git -C "$repository" fsck --full --strict --no-progress || fail "fsck of $repository"
-done
-mv "$work/all-moves" "$work/moves"
-assert_moved
+job() {
+	rm -rf "$work/clone" "$work/job-moves"
+	inside git -C "$origin" gc --quiet --aggressive --prune=now
+	describe "$origin" >"$work/after"
+	cmp "$work/before" "$work/after" || fail "gc changed the repository"
+	inside git clone --quiet --no-local --mirror "$origin" "$work/clone"
+	describe "$work/clone" >"$work/cloned"
+	cmp "$work/before" "$work/cloned" || fail "the clone differs"
+	inside git -C "$work/clone" fsck --full --strict --no-progress
+	for repository in "$origin" "$work/clone"; do
+		git -C "$repository" fsck --full --strict --no-progress ||
+			fail "fsck of $repository"
+	done
+	mv "$work/job-moves" "$work/moves"
+}
+until_moved job

@@ -10,9 +10,11 @@ lines=${FERRY_SOAK:+4000000}
 seq "${lines:-400000}" | awk '{ print $1 * 7919 % 1000003, $1 }' >"$work/in"
 command=(fzf --filter '12 !9')
 "${command[@]}" <"$work/in" >"$work/bare" || fail "fzf bare"
-start --nodes 2x1G -- sh -c 'in=$1; shift; exec "$@" <"$in"' sh "$work/in" "${command[@]}"
-start_ferry 0 1
-finish
-stop_ferry
-cmp "$work/bare" "$work/out" || fail "the output differs"
-assert_moved
+job() {
+	start --nodes 2x1G -- sh -c 'in=$1; shift; exec "$@" <"$in"' sh "$work/in" "${command[@]}"
+	start_ferry 0 1
+	finish
+	stop_ferry
+	cmp "$work/bare" "$work/out" || fail "the output differs"
+}
+until_moved job
