@@ -27,7 +27,9 @@ inject() {
 	case $said in
 	'books 0') managed=$((managed + 1)) ;;
 	*$'\n'*$'\n'*) fail "$what: more than one line: $said" ;;
-	'pageferry: this process runs unmanaged: '*) unmanaged=$((unmanaged + 1)) ;;
+	'pageferry: this process runs unmanaged: '* | 'pageferry: process '*' runs unmanaged: '*)
+		unmanaged=$((unmanaged + 1))
+		;;
 	*) fail "$what: said '$said'" ;;
 	esac
 }

@@ -139,9 +139,9 @@ start --node ram:64M --node ram:64M --node ram:64M --mems 0-1 --policy interleav
 	while [ ! -e "$FERRY_TEST_STOP" ]; do sleep 0.05; done' "$work"
 wait_ready
 find_machine
+node 0 offline 2
 "$ferry" mems "$pid" 0-2 || fail "mems"
 expect_on 2 mapped_pages 0
-node 0 offline 2
 touch "$work/first"
 wait_until 30 test -e "$work/first.done" || fail "it does not grow"
 expect_on 2 mapped_pages 0
