@@ -262,6 +262,7 @@ static void agent_main(void *arg)
 	struct ferry_agent_start *start = arg;
 	struct ferry_agent *agent = ferry_zone_alloc(sizeof(*agent));
 	bool asleep = false;
+	uint32_t movers;
 	int err;
 
 	ferry_os = &live_os;
@@ -286,11 +287,12 @@ static void agent_main(void *arg)
 		give_up(agent, start, err, asleep);
 	for (uint32_t i = 0; i < agent->handler_count; i++)
 		start_thread(ferry_handler_run, agent);
+	movers = ferry_door.movers;
 	start_thread(ferry_door_run, agent);
 	/* From here on pages may be away: an agent that is killed before has left nothing. */
 	open_door(FERRY_DOOR_OPEN);
 	/* As many as a killed one had: moves may wait that count on them. */
-	for (uint32_t i = 0; i < ferry_door.movers; i++)
+	for (uint32_t i = 0; i < movers; i++)
 		start_thread(ferry_door_mover_run, agent);
 	start_thread(ferry_control_run, agent);
 	start_thread(ferry_house_run, agent);

@@ -16,6 +16,7 @@
 
 #include "base/os.h"
 #include "base/sys.h"
+#include "mmu/uffd_parts.h"
 #include "runtime/agent.h"
 #include "runtime/thread.h"
 
@@ -43,7 +44,8 @@ struct shortage {
 
 /* --- where a thread runs -------------------------------------------------------------- */
 
-/* Thread pointers by thread id, found once each. Racy by design: a wrong entry costs locality. */
+/* Thread pointers by thread id, found once each. Racy by design: a wrong entry costs locality,
+ * and may name any memory. */
 static struct {
 	uint32_t tid;
 	ferry_va rseq;
@@ -64,6 +66,14 @@ static ferry_va find_rseq(const struct ferry_agent *agent, uint32_t tid)
 	return known[slot].rseq;
 }
 
+static bool is_there(const struct ferry_agent *agent, ferry_va va)
+{
+	uint64_t entry = 0;
+
+	return ferry_uffd_read_pagemap(&agent->uffd, va, &entry, 1) == 0 &&
+	       (entry & FERRY_PAGEMAP_THERE) != 0;
+}
+
 /* The kernel keeps the CPU of a thread in its rseq area. => its node, or -1. */
 static int node_of_thread(const struct ferry_agent *agent, uint32_t tid)
 {
@@ -79,8 +89,10 @@ static int node_of_thread(const struct ferry_agent *agent, uint32_t tid)
 
 	remote.base = (const void *)(uintptr_t)rseq;
 	remote.len = sizeof(area);
-	/* by copy: the thread may have ended, and its memory with it */
-	if (rseq && ferry_sys6(SYS_process_vm_readv, agent->pid, (long)&local, 1, (long)&remote, 1,
+	/* By copy: the thread may have ended, and its memory with it. What is there now may be
+	 * away, and nobody could serve our fault. Under the lock a page that is there stays. */
+	if (rseq && is_there(agent, rseq) &&
+	    ferry_sys6(SYS_process_vm_readv, agent->pid, (long)&local, 1, (long)&remote, 1,
 			       0) == (long)sizeof(area))
 		cpu = area.cpu;
 	else
