@@ -276,6 +276,9 @@ static void read_comm(int32_t pid, char *comm, size_t size)
 	if (fgets(comm, (int)size, file) == NULL)
 		(void)snprintf(comm, size, "?");
 	comm[strcspn(comm, "\n")] = '\0';
+	/* Anyone may give himself any name; none may reach a terminal as control characters. */
+	for (char *c = comm; *c != '\0'; c++)
+		*c = *c < ' ' || *c > '~' ? '?' : *c;
 	(void)fclose(file);
 }
 
