@@ -6,7 +6,6 @@
 #include "runtime/join.h"
 #include "runtime/mems.h"
 #include "runtime/offline.h"
-#include "runtime/rights.h"
 #include "runtime/watch.h"
 
 #include <errno.h>
@@ -46,7 +45,8 @@ void ferry_clients_accept(struct ferry_keeper *keeper)
 	(void)close(fd);
 }
 
-static void answer(int client, int status, const char *text, const int *fds, uint32_t fd_count)
+void ferry_clients_answer(int client, int status, const char *text, const int *fds,
+			  uint32_t fd_count)
 {
 	struct ferry_msg msg = {
 		.version = FERRY_PROTO_VERSION,
@@ -93,40 +93,26 @@ static int open_books(const struct ferry_keeper_process *process)
 
 static void attach(struct ferry_keeper *keeper, int client, const struct ferry_packet *packet)
 {
-	int32_t pid = (int32_t)packet->msg.a;
-	struct ferry_keeper_process *process = ferry_join_find(keeper, pid, FERRY_PROCESS_ALIVE);
-	const struct ferry_keeper_process *sleeper =
-		ferry_join_find(keeper, pid, FERRY_PROCESS_ASLEEP);
+	struct ferry_keeper_process *process;
 	struct ferry_rights rights;
-	int fds[2] = { -1, -1 }, error;
+	int fds[2] = { -1, -1 }, error = ferry_join_reach(keeper, packet, &process, &rights);
 
-	if (process == NULL && sleeper == NULL) {
-		answer(client, -ESRCH, "the machine has no such process", NULL, 0);
-		return;
-	}
-	error = ferry_rights_get(packet->pid, (int32_t)packet->msg.b, pid, &rights);
-	if (error != 0 || !rights.read) {
-		answer(client, error == -ESRCH ? error : -EPERM, "", NULL, 0);
-		return;
-	}
-	/* If there are both, the program has called exec, and its former agent is leaving. */
-	if (sleeper != NULL) {
-		(void)ferry_join_wake(keeper, sleeper);
-		answer(client, -EAGAIN, "its agent is being woken", NULL, 0);
+	if (error != 0) {
+		ferry_clients_answer(client, error, "", NULL, 0);
 		return;
 	}
 	fds[0] = open_books(process);
 	if (fds[0] < 0) {
-		answer(client, fds[0], "the books cannot be opened", NULL, 0);
+		ferry_clients_answer(client, fds[0], "the books cannot be opened", NULL, 0);
 		return;
 	}
 	if ((packet->msg.flags & FERRY_MSG_FLAG_LOOK) == 0) {
 		fds[1] = introduce(process, rights.move_all);
 		if (fds[1] < 0)
-			answer(client, fds[1], "the agent does not answer", NULL, 0);
+			ferry_clients_answer(client, fds[1], "the agent does not answer", NULL, 0);
 	}
 	if (fds[1] >= 0 || (packet->msg.flags & FERRY_MSG_FLAG_LOOK) != 0)
-		answer(client, 0, "", fds, fds[1] >= 0 ? 2 : 1);
+		ferry_clients_answer(client, 0, "", fds, fds[1] >= 0 ? 2 : 1);
 	if (fds[1] >= 0)
 		(void)close(fds[1]);
 	(void)close(fds[0]);
@@ -159,11 +145,11 @@ void ferry_clients_serve(struct ferry_keeper *keeper, uint32_t index)
 	for (uint32_t i = 0; i < packet.fd_count; i++)
 		(void)close(packet.fds[i]);
 	if (packet.msg.kind == FERRY_MSG_HELLO)
-		answer(client, 0, "", &keeper->machine_fd, 1);
+		ferry_clients_answer(client, 0, "", &keeper->machine_fd, 1);
 	else if (packet.msg.kind == FERRY_MSG_ATTACH)
 		attach(keeper, client, &packet);
 	else if (packet.msg.kind == FERRY_MSG_MEMS)
-		answer(client, ferry_mems_set(keeper, &packet), "", NULL, 0);
+		ferry_clients_answer(client, ferry_mems_set(keeper, &packet), "", NULL, 0);
 	else if (packet.msg.kind == FERRY_MSG_NODE)
 		ferry_offline_request(keeper, index, &packet);
 	else if (packet.msg.kind == FERRY_MSG_UNMANAGED)

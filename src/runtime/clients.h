@@ -9,5 +9,8 @@
 void ferry_clients_accept(struct ferry_keeper *keeper);
 /* Client index has said something or is gone. */
 void ferry_clients_serve(struct ferry_keeper *keeper, uint32_t index);
+/* Answers OK with a status, a text for people and descriptors, which stay the keeper's. */
+void ferry_clients_answer(int client, int status, const char *text, const int *fds,
+			  uint32_t fd_count);
 
 #endif

@@ -105,6 +105,23 @@ struct ferry_keeper_process *ferry_join_find(struct ferry_keeper *keeper, int32_
 	return newest;
 }
 
+int ferry_join_reach(struct ferry_keeper *keeper, const struct ferry_packet *packet,
+		     struct ferry_keeper_process **process, struct ferry_rights *rights)
+{
+	int32_t pid = (int32_t)packet->msg.a;
+	struct ferry_keeper_process *sleeper = ferry_join_find(keeper, pid, FERRY_PROCESS_ASLEEP);
+	int error;
+
+	*process = ferry_join_find(keeper, pid, FERRY_PROCESS_ALIVE);
+	if (*process == NULL && sleeper == NULL)
+		return -ESRCH;
+	error = ferry_rights_get(packet->pid, (int32_t)packet->msg.b, pid, rights);
+	if (error != 0 || !rights->read)
+		return error == -ESRCH ? error : -EPERM;
+	/* If there are both, the program has called exec, and its former agent is leaving. */
+	return sleeper != NULL && ferry_join_wake(keeper, sleeper) ? -EAGAIN : 0;
+}
+
 /* => a new process without descriptors, in no slot yet; NULL: no memory. */
 static struct ferry_keeper_process *create_process(const struct ferry_keeper *keeper, int32_t pid)
 {

@@ -4,6 +4,7 @@
 #define FERRY_RUNTIME_JOIN_H
 
 #include "runtime/keeper.h"
+#include "runtime/rights.h"
 
 /*
  * A JOIN came from the join socket or a control connection: gives the process a slot and answers
@@ -22,5 +23,15 @@ void ferry_join_publish(struct ferry_keeper *keeper, const struct ferry_keeper_p
 /* => the process of the machine with that pid that joined last and is in state, or NULL. */
 struct ferry_keeper_process *ferry_join_find(struct ferry_keeper *keeper, int32_t pid,
 					     enum ferry_process_state state);
+
+/*
+ * Finds the process that a client asks for (a: its pid, b: the calling thread), whom its rights
+ * allow to. One that sleeps is woken.
+ * => 0, -ESRCH (the machine has no such process), -EPERM, -EAGAIN (ask again: it is waking).
+ */
+FERRY_MUST_CHECK int ferry_join_reach(struct ferry_keeper *keeper,
+				      const struct ferry_packet *packet,
+				      struct ferry_keeper_process **process,
+				      struct ferry_rights *rights);
 
 #endif

@@ -246,12 +246,12 @@ static void dispatch(struct ferry_keeper *keeper, enum ferry_keeper_source sourc
 static int next_timeout(const struct ferry_keeper *keeper)
 {
 	uint64_t lease_ns = ferry_lease_deadline(keeper), watch_ns = ferry_watch_deadline(keeper);
+	uint64_t offline_ns = ferry_offline_deadline(keeper);
 	uint64_t deadline_ns = lease_ns < watch_ns ? lease_ns : watch_ns;
 	uint64_t now_ns = ferry_keeper_now_ns();
 
-	if (ferry_offline_deadline(keeper) < deadline_ns)
-		deadline_ns = ferry_offline_deadline(keeper);
-
+	if (offline_ns < deadline_ns)
+		deadline_ns = offline_ns;
 	if (deadline_ns == UINT64_MAX)
 		return -1;
 	return deadline_ns <= now_ns ? 0 : (int)((deadline_ns - now_ns + 999999) / 1000000);

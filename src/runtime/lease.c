@@ -36,17 +36,23 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
+/* Pages that nobody has, of a node that is online. */
+static uint64_t free_of(struct ferry_keeper *keeper, uint32_t index)
+{
+	const struct ferry_node *node = node_of(keeper, index);
+
+	if (!ferry_machine_has_memory(keeper->machine, index) ||
+	    node->leased_pages >= node->capacity_pages)
+		return 0;
+	return node->capacity_pages - node->leased_pages;
+}
+
 /* What may be granted of a node just now. */
 static uint64_t grantable(struct ferry_keeper *keeper, uint32_t index, uint64_t want)
 {
-	const struct ferry_node *node = node_of(keeper, index);
-	uint64_t free = node->leased_pages < node->capacity_pages
-				? node->capacity_pages - node->leased_pages
-				: 0;
+	uint64_t free = free_of(keeper, index);
 	uint64_t share = free / 8 > FERRY_LEASE_GRAIN ? free / 8 : FERRY_LEASE_GRAIN;
 
-	if (!ferry_machine_has_memory(keeper->machine, index))
-		return 0;
 	return min_u64(want, min_u64(free, share));
 }
 
@@ -194,12 +200,9 @@ uint64_t ferry_lease_advance(struct ferry_keeper *keeper, struct ferry_keeper_pr
 	    keeper->waiter_count != 0)
 		return 0;
 	*node = node_of_cpu(keeper, cpu);
-	if (!ferry_machine_has_memory(machine, *node) ||
-	    !ferry_machine_set_has(ferry_machine_mems(machine, process->slot), *node))
+	if (!ferry_machine_set_has(ferry_machine_mems(machine, process->slot), *node))
 		return 0;
-	if (node_of(keeper, *node)->leased_pages >= node_of(keeper, *node)->capacity_pages)
-		return 0;
-	free = node_of(keeper, *node)->capacity_pages - node_of(keeper, *node)->leased_pages;
+	free = free_of(keeper, *node);
 	more = min_u64(free / ADVANCE_PART, ADVANCE_MOST);
 	if (more < ADVANCE_LEAST || used > free / ADVANCE_ALL_PART - more)
 		return 0;

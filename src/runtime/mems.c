@@ -4,7 +4,6 @@
 #include "runtime/mems.h"
 
 #include "runtime/join.h"
-#include "runtime/rights.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -188,23 +187,14 @@ void ferry_mems_inherit(struct ferry_keeper *keeper, const struct ferry_keeper_p
 
 int ferry_mems_set(struct ferry_keeper *keeper, const struct ferry_packet *packet)
 {
-	int32_t pid = (int32_t)packet->msg.a;
-	const struct ferry_keeper_process *process =
-		ferry_join_find(keeper, pid, FERRY_PROCESS_ALIVE);
-	const struct ferry_keeper_process *sleeper =
-		ferry_join_find(keeper, pid, FERRY_PROCESS_ASLEEP);
 	struct ferry_nodeset nodes = packet->msg.nodes, all;
+	struct ferry_keeper_process *process;
 	struct ferry_rights rights;
-	int error;
+	/* It must not sleep: what was leased in advance may be of a node that it is not to use. */
+	int error = ferry_join_reach(keeper, packet, &process, &rights);
 
-	if (process == NULL && sleeper == NULL)
-		return -ESRCH;
-	error = ferry_rights_get(packet->pid, (int32_t)packet->msg.b, pid, &rights);
-	if (error != 0 || !rights.read)
-		return error == -ESRCH ? error : -EPERM;
-	/* What was leased in advance may be of a node that it may not use any more. */
-	if (sleeper != NULL && ferry_join_wake(keeper, sleeper))
-		return -EAGAIN;
+	if (error != 0)
+		return error;
 	ferry_nodeset_fill(&all, keeper->machine->node_count);
 	for (uint32_t i = 0; i < FERRY_ARRAY_SIZE(nodes.word); i++)
 		nodes.word[i] &= all.word[i];

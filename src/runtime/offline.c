@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "runtime/offline.h"
 
+#include "runtime/clients.h"
 #include "runtime/lease.h"
 #include "runtime/mems.h"
 
@@ -20,19 +21,13 @@ enum { ROUNDS = 2 };
 static void __attribute__((format(printf, 4, 5)))
 answer(struct ferry_keeper *keeper, uint32_t client, int status, const char *format, ...)
 {
-	struct ferry_msg msg = {
-		.version = FERRY_PROTO_VERSION,
-		.kind = FERRY_MSG_OK,
-		.status = status,
-	};
+	char text[FERRY_MSG_TEXT];
 	va_list arguments;
 
 	va_start(arguments, format);
-	(void)vsnprintf(msg.text, sizeof(msg.text), format, arguments);
+	(void)vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
-	/* A client that is gone is noticed by the next event on its socket. */
-	if (ferry_proto_send(keeper->clients[client], &msg, NULL, 0) != 0)
-		return;
+	ferry_clients_answer(keeper->clients[client], status, text, NULL, 0);
 }
 
 static void set_usable(struct ferry_keeper *keeper, uint32_t node, bool usable)
