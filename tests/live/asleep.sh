@@ -16,18 +16,15 @@ is_in_state() {
 }
 # begin OPTIONS... -- CMD...: as start, but nobody looks at the program's memory.
 begin() {
-	local options=()
-	while [ "$1" != -- ]; do
-		options+=("$1")
-		shift
-	done
-	shift
-	rm -f "$work/pid" "$work/ready" "$work/stop"
-	timeout -k 5 "$limit" "$ferry" run "${options[@]}" -- \
-		sh -c "$start_script" "$work/pid" "$@" >"$work/out" 2>"$work/err" </dev/null &
-	run_pid=$!
+	start_unseen "$@"
 	wait_ready
 	pid=$(cat "$work/pid")
+}
+# agents_of COMMAND: of the processes that run it; one that sleeps is not in `ps`.
+agents_of() {
+	pgrep -f "$1" | while read -r other; do
+		[ "$(cat "/proc/$other/comm")" != pageferry-agent ] || echo "$other"
+	done
 }
 end() {
 	touch "$work/stop"
@@ -70,21 +67,14 @@ end
 
 # Killed in its sleep: nothing was its own, and there is another one when one is needed.
 begin --nodes 2x1G -- "$programs/asleep" hold 100
-agent=$(pgrep -f "$programs/asleep hold 100" | while read -r other; do
-	[ "$(cat "/proc/$other/comm")" != pageferry-agent ] || echo "$other"
-done)
+agent=$(agents_of "$programs/asleep hold 100")
 [ -n "$agent" ] || fail "no agent of $pid"
 kill -9 "$agent"
 wait_until 10 is_gone "$agent" || fail "the agent does not end"
 end
 begin --nodes 2x1G -- "$programs/asleep" churn
-agent=$(pgrep -f "$programs/asleep churn" | while read -r other; do
-	[ "$(cat "/proc/$other/comm")" != pageferry-agent ] ||
-		[ "$(awk '/^NSpid|^Pid/ { print $2; exit }' "/proc/$other/status")" != "$other" ] ||
-		echo "$other"
-done)
-# shellcheck disable=SC2086 # children of the program have agents, too
-kill -9 $agent 2>/dev/null
+# shellcheck disable=SC2046 # children of the program have agents, too
+kill -9 $(agents_of "$programs/asleep churn") 2>/dev/null
 end
 
 # The moment in which it wakes, by itself and because somebody looks, while the program maps,
@@ -124,9 +114,6 @@ done
 
 # Who asks for memory now and then is managed again, once its agent was killed in its sleep.
 begin --nodes 2x1G -- "$programs/asleep" idle
-agent=$(pgrep -f "$programs/asleep idle" | while read -r other; do
-	[ "$(cat "/proc/$other/comm")" != pageferry-agent ] || echo "$other"
-done)
-kill -9 "$agent"
+kill -9 "$(agents_of "$programs/asleep idle")"
 wait_until 10 is_in_state "$pid" alive || fail "killed in its sleep: '$(state_of "$pid")'"
 end

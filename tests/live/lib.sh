@@ -148,9 +148,9 @@ has_ended() {
 
 start_script='echo $$ >"$0"; exec "$@"'
 
-# start OPTIONS... -- CMD...: runs CMD in a machine, in the background, and waits until it is known
-# to the machine. Sets run_pid (to wait for) and pid (the program). Output goes to $work/out, err.
-start() {
+# start_unseen OPTIONS... -- CMD...: runs CMD in a machine, in the background. Sets run_pid (to wait
+# for); the program's pid will be in $work/pid. Output goes to $work/out, err.
+start_unseen() {
 	local options=()
 	while [ "$1" != -- ]; do
 		options+=("$1")
@@ -163,6 +163,12 @@ start() {
 		sh -c "$start_script" "$work/pid" "$@" \
 		>"$work/out" 2>"$work/err" </dev/null &
 	run_pid=$!
+}
+
+# start OPTIONS... -- CMD...: the same, and waits until it is known to the machine. Sets pid (the
+# program).
+start() {
+	start_unseen "$@"
 	wait_until 30 is_started || fail "the program was not seen by the machine: $*"
 	! has_ended || fail "the program ended at once: $*"
 }

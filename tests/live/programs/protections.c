@@ -37,17 +37,25 @@ static void segv(int number, siginfo_t *info, void *context)
 	siglongjmp(on_segv, 1);
 }
 
-/* => the store was let through. */
-static bool try_store(volatile uint64_t *word, uint64_t value)
+/* Writes *value to word, or reads it from there. => the access was let through. */
+static bool try_access(volatile uint64_t *word, uint64_t *value, bool store)
 {
 	if (sigsetjmp(on_segv, 1) != 0) {
 		expects_segv = 0;
 		return false;
 	}
 	expects_segv = 1;
-	*word = value;
+	if (store)
+		*word = *value;
+	else
+		*value = *word;
 	expects_segv = 0;
 	return true;
+}
+
+static bool try_store(volatile uint64_t *word, uint64_t value)
+{
+	return try_access(word, &value, true);
 }
 
 static volatile uint64_t *word_of(char *area, size_t page, size_t word)
@@ -186,18 +194,6 @@ static void check_protection(int protection, const char *rights)
 
 /* --- protection keys ------------------------------------------------------------------------ */
 
-static bool try_load(const volatile uint64_t *word, uint64_t *value)
-{
-	if (sigsetjmp(on_segv, 1) != 0) {
-		expects_segv = 0;
-		return false;
-	}
-	expects_segv = 1;
-	*value = *word;
-	expects_segv = 0;
-	return true;
-}
-
 static void guard(char *area, size_t pages, int protection, int key)
 {
 	REQUIRE(pkey_mprotect(area, pages * PAGE, protection, key) == 0, "pkey_mprotect: %s",
@@ -226,9 +222,9 @@ static void check_key_refuses(char *area, int key)
 		pkey_set(key, PKEY_DISABLE_WRITE);
 		REQUIRE(!try_store(word, 4711) && segv_address == word, "a store got through");
 		pkey_set(key, PKEY_DISABLE_ACCESS);
-		REQUIRE(!try_load(word, &value) && segv_address == word, "a load got through");
+		REQUIRE(!try_access(word, &value, false) && segv_address == word, "a load got through");
 		pkey_set(key, PKEY_DISABLE_WRITE);
-		REQUIRE(try_load(word, &value) && (page >= PAGES || value == pattern(page, 9)),
+		REQUIRE(try_access(word, &value, false) && (page >= PAGES || value == pattern(page, 9)),
 			"page %zu cannot be read, or changed", page);
 	}
 	pkey_set(key, PKEY_DISABLE_ACCESS);
