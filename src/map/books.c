@@ -41,19 +41,9 @@ void ferry_books_layout(struct ferry_books *books, uint32_t node_count, int32_t 
 	__atomic_store_n(&books->magic, FERRY_BOOKS_MAGIC, __ATOMIC_RELEASE);
 }
 
-static const void *part_of(const struct ferry_books *books, uint64_t offset)
-{
-	return (const char *)books + offset;
-}
-
-static uint64_t used_bytes(const struct ferry_books *books)
+uint64_t ferry_books_used_bytes(const struct ferry_books *books)
 {
 	return (uint64_t)__atomic_load_n(&books->bump_page, __ATOMIC_ACQUIRE) << FERRY_PAGE_SHIFT;
-}
-
-uint64_t ferry_books_copy_bytes(const struct ferry_books *books)
-{
-	return used_bytes(books);
 }
 
 int ferry_books_copy(struct ferry_books *copy, uint64_t room_bytes, const struct ferry_books *books)
@@ -63,7 +53,7 @@ int ferry_books_copy(struct ferry_books *copy, uint64_t room_bytes, const struct
 
 	ferry_books_layout(copy, books->node_count, books->pid);
 	for (int tries = 0; tries < COPY_TRIES; tries++) {
-		uint64_t used = used_bytes(books);
+		uint64_t used = ferry_books_used_bytes(books);
 
 		if (used > room_bytes)
 			return -EAGAIN;
@@ -72,8 +62,8 @@ int ferry_books_copy(struct ferry_books *copy, uint64_t room_bytes, const struct
 			return -EAGAIN;
 		copy->region_count = (uint32_t)count;
 		/* Tables first: what they name was there before. */
-		memcpy((char *)copy + layout.top, part_of(books, layout.top), used - layout.top);
-		if (used_bytes(books) == used)
+		memcpy((char *)copy + layout.top, (const char *)books + layout.top, used - layout.top);
+		if (ferry_books_used_bytes(books) == used)
 			return 0;
 	}
 	return -EAGAIN;

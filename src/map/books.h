@@ -177,8 +177,8 @@ struct ferry_books {
 
 /* Lays out zeroed memory of FERRY_BOOKS_SIZE_BYTES. */
 void ferry_books_layout(struct ferry_books *books, uint32_t node_count, int32_t pid);
-/* => bytes that a copy of the books takes just now. */
-uint64_t ferry_books_copy_bytes(const struct ferry_books *books);
+/* => bytes from their beginning that books have used so far. */
+uint64_t ferry_books_used_bytes(const struct ferry_books *books);
 /*
  * Copies what a child needs of its parent's books - regions and entries - into zeroed memory, while
  * the parent's agent goes on; to be read only. => 0; -EAGAIN: they changed all the time, or more

@@ -219,16 +219,6 @@ static void open_door(enum ferry_door_state state)
 	ferry_futex_wake(&ferry_door.state, INT32_MAX);
 }
 
-/* Nobody has seen them: the door was never open. */
-static void forget_books(void)
-{
-	struct ferry_books *books = ferry_door.books;
-
-	ferry_door.books = NULL;
-	if (books)
-		(void)ferry_sys2(SYS_munmap, books, FERRY_BOOKS_SIZE_BYTES);
-}
-
 /* Nothing is away yet: the keeper has nothing to bring home. Who has slept tells it why; else the
  * thread that waits for us says it. */
 static void __attribute__((noreturn)) give_up(const struct ferry_agent *agent,
@@ -247,7 +237,7 @@ static void __attribute__((noreturn)) give_up(const struct ferry_agent *agent,
 			msg.text[i] = start->what[i];
 		/* A keeper that is gone tells nobody. */
 		(void)!ferry_proto_send(agent->up, &msg, NULL, 0);
-		forget_books();
+		ferry_door_forget_books();
 		open_door(FERRY_DOOR_SHUT);
 	} else if (!has_slept) {
 		start->error = err;
@@ -352,7 +342,7 @@ static int start_agent(struct ferry_agent_start *start)
  * cannot be kept it does not sleep. */
 static void keep_legacy(struct ferry_agent_start *start)
 {
-	start->legacy_bytes = ferry_books_copy_bytes(start->parent) + LEGACY_SPARE;
+	start->legacy_bytes = ferry_books_used_bytes(start->parent) + LEGACY_SPARE;
 	start->legacy = ferry_zone_alloc(start->legacy_bytes);
 	if (start->legacy &&
 	    ferry_books_copy(start->legacy, start->legacy_bytes, start->parent) == 0)

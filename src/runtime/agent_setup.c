@@ -23,6 +23,7 @@
 #include "runtime/agent.h"
 #include "runtime/limits.h"
 #include "runtime/maps.h"
+#include "runtime/tasks.h"
 #include "runtime/thread.h"
 #include "runtime/zone.h"
 
@@ -393,15 +394,11 @@ static uint64_t stat_field(const char *text, int n)
 static int flag_strings(struct ferry_agent *agent)
 {
 	char text[STAT_BYTES];
-	long fd = ferry_sys4(SYS_openat, AT_FDCWD, "/proc/self/stat", O_RDONLY | O_CLOEXEC, 0);
-	long got = fd < 0 ? fd : ferry_sys3(SYS_read, fd, text, sizeof(text) - 1);
+	long got = ferry_tasks_read("/proc/self/stat", text, sizeof(text));
 	uint64_t start, end;
 
-	if (fd >= 0)
-		ferry_sys1(SYS_close, fd);
 	if (got <= 0)
 		return (int)got;
-	text[got] = '\0';
 	start = stat_field(text, 48 - 3);
 	end = stat_field(text, 51 - 3);
 	if (start == 0 || end <= start)
@@ -568,14 +565,11 @@ static void count_handlers(struct ferry_agent *agent)
 
 static bool host_makes_huge_pages(void)
 {
-	char text[64] = "";
-	long fd = ferry_sys4(SYS_openat, AT_FDCWD, "/sys/kernel/mm/transparent_hugepage/enabled",
-			     O_RDONLY | O_CLOEXEC, 0);
-	long got = fd < 0 ? fd : ferry_sys3(SYS_read, fd, text, sizeof(text) - 1);
+	char text[64];
 
-	if (fd >= 0)
-		ferry_sys1(SYS_close, fd);
-	return got > 0 && strstr(text, "[always]") != NULL;
+	return ferry_tasks_read("/sys/kernel/mm/transparent_hugepage/enabled", text,
+				sizeof(text)) > 0 &&
+	       strstr(text, "[always]") != NULL;
 }
 
 static int open_proc(const char *path)

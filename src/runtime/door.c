@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/sys.h"
+#include "map/books.h"
 #include "runtime/thread.h"
 
 /* How long a waiting thread sleeps before it looks whether its agent is still there. */
@@ -231,6 +232,15 @@ void ferry_door_repost(void)
 		(void)__atomic_compare_exchange_n(&request->state, &taken, FERRY_SLOT_POSTED, false,
 						  __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 	}
+}
+
+void ferry_door_forget_books(void)
+{
+	struct ferry_books *books = ferry_door.books;
+
+	ferry_door.books = NULL;
+	if (books)
+		(void)ferry_sys2(SYS_munmap, books, FERRY_BOOKS_SIZE_BYTES);
 }
 
 void ferry_door_reset(void)

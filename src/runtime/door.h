@@ -120,6 +120,8 @@ int64_t ferry_door_ask(enum ferry_request_kind kind, uint64_t a, uint64_t b, uin
 /* The agent's side. => a posted request, now TAKEN; NULL: none. moves: which of the two sorts. */
 struct ferry_request *ferry_door_take(bool moves);
 void ferry_door_finish(struct ferry_request *request, int64_t result);
+/* Unmaps books that nobody has seen: the door was never open. */
+void ferry_door_forget_books(void);
 /* A forked child begins with an empty, closed door. */
 void ferry_door_reset(void);
 

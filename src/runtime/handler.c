@@ -16,7 +16,6 @@
 
 #include "base/os.h"
 #include "base/sys.h"
-#include "mmu/uffd_parts.h"
 #include "runtime/agent.h"
 #include "runtime/thread.h"
 
@@ -68,10 +67,11 @@ static ferry_va find_rseq(const struct ferry_agent *agent, uint32_t tid)
 
 static bool is_there(const struct ferry_agent *agent, ferry_va va)
 {
-	uint64_t entry = 0;
+	struct ferry_mmu *mmu = agent->space.mmu;
+	uint8_t flags = 0;
 
-	return ferry_uffd_read_pagemap(&agent->uffd, va, &entry, 1) == 0 &&
-	       (entry & FERRY_PAGEMAP_THERE) != 0;
+	return mmu->ops->lookup(mmu, ferry_page_down(va), 1, &flags) == 0 &&
+	       (flags & FERRY_MMU_PRESENT) != 0;
 }
 
 /* The kernel keeps the CPU of a thread in its rseq area. => its node, or -1. */

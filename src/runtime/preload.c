@@ -26,6 +26,7 @@
 #include "runtime/agent.h"
 #include "runtime/door.h"
 #include "runtime/proto.h"
+#include "runtime/tasks.h"
 #include "runtime/thread.h"
 #include "runtime/zone.h"
 
@@ -302,14 +303,9 @@ static int send_to_keeper(const struct ferry_msg *msg, const int *fds, uint32_t 
 static uint64_t pages_used(void)
 {
 	char text[STATM_BYTES], *p = text;
-	long fd = ferry_sys4(SYS_openat, AT_FDCWD, "/proc/self/statm", O_RDONLY | O_CLOEXEC, 0);
-	long got = fd < 0 ? fd : ferry_sys3(SYS_read, fd, text, sizeof(text) - 1);
 
-	if (fd >= 0)
-		ferry_sys1(SYS_close, fd);
-	if (got <= 0)
+	if (ferry_tasks_read("/proc/self/statm", text, sizeof(text)) <= 0)
 		return 0;
-	text[got] = '\0';
 	for (int spaces = 0; *p && spaces < STATM_DATA; p++)
 		spaces += *p == ' ';
 	return strtoull(p, NULL, 10);
@@ -564,14 +560,11 @@ static void forget_old_books(const struct ferry_books *former, uint64_t used)
 /* The agent had not opened the door yet: nothing is away. => whether there may be another. */
 static bool forget_sleeper(void)
 {
-	struct ferry_books *books = ferry_door.books;
 	enum ferry_process_state state = own_state();
 
 	if (state == FERRY_PROCESS_LEFT || (state == FERRY_PROCESS_ALIVE && !await_rescue()))
 		return false;
-	if (books)
-		(void)ferry_sys2(SYS_munmap, books, FERRY_BOOKS_SIZE_BYTES);
-	ferry_door.books = NULL;
+	ferry_door_forget_books();
 	return true;
 }
 
@@ -593,7 +586,7 @@ static bool replace_agent(void)
 		return false;
 	begin(&(struct ferry_agent_start){.former = former, .eager = true});
 	/* What was never used goes at once: two books do not fit under a limit of addresses. */
-	used = former ? (uint64_t)former->bump_page << FERRY_PAGE_SHIFT : 0;
+	used = former ? ferry_books_used_bytes(former) : 0;
 	if (former && used < FERRY_BOOKS_SIZE_BYTES)
 		(void)ferry_sys2(SYS_munmap, (uintptr_t)former + used,
 				 FERRY_BOOKS_SIZE_BYTES - used);

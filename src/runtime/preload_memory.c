@@ -77,9 +77,7 @@ static long map(void *addr, size_t len, int prot, int flags, long fd, off_t offs
 	ferry_door_end_change(change);
 	if ((at < 0 && at > -4096) || !ferry_preload_lock_new(&at, len))
 		return at;
-	if (drawn && !ferry_door_is_asleep())
-		tell_mapped((ferry_va)at, len, 0);
-	if (managed)
+	if (managed || (drawn && !ferry_door_is_asleep()))
 		tell_mapped((ferry_va)at, len,
 			    flags & MAP_LOCKED || ferry_preload_locks_new() ? FERRY_REGION_LOCKED
 									    : 0);
@@ -173,20 +171,19 @@ static bool is_discard(int advice)
 
 static long advise(void *addr, size_t len, int advice)
 {
-	bool asleep = ferry_door_is_asleep();
+	bool slept = ferry_door_is_asleep(), asleep;
 	long ret;
 
 	if (is_discard(advice) && ferry_door.gated_discards && ferry_door_is_open())
 		return gated_discard(addr, len, advice);
 	ret = ferry_sys3(SYS_madvise, addr, len, advice);
-	if (asleep && ferry_door_is_asleep() && advice != MADV_HUGEPAGE &&
-	    advice != MADV_NOHUGEPAGE)
-		return ret;
-	/* The agent may have woken, and have had pages away already. */
-	if (asleep && is_discard(advice) && ferry_door_is_open() && ferry_door.gated_discards)
+	/* An agent that slept before may have woken, and have had pages away already. */
+	asleep = slept && ferry_door_is_asleep();
+	if (slept && !asleep && is_discard(advice) && ferry_door_is_open() &&
+	    ferry_door.gated_discards)
 		return gated_discard(addr, len, advice);
 	/* A lazy discard looks like one to the agent, but its pages stay. */
-	if (ret == 0 && advice == MADV_FREE && ferry_door_is_open())
+	if (ret == 0 && advice == MADV_FREE && !asleep && ferry_door_is_open())
 		(void)ferry_door_ask(FERRY_REQUEST_RECONCILE, (ferry_va)(uintptr_t)addr,
 				     (ferry_va)(uintptr_t)addr + len, 0, 0);
 	if (ret == 0 && advice == MADV_HUGEPAGE)

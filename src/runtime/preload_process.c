@@ -37,7 +37,7 @@ static void join_as_child(void)
 
 	if (parent) {
 		/* The parent's grow while we read them. */
-		used = ((uint64_t)parent->bump_page << FERRY_PAGE_SHIFT) + PARENT_GROWS_BYTES;
+		used = ferry_books_used_bytes(parent) + PARENT_GROWS_BYTES;
 		if (used > FERRY_BOOKS_SIZE_BYTES)
 			used = FERRY_BOOKS_SIZE_BYTES;
 		/* Two books at a time would not fit under a limit of addresses. */

@@ -82,17 +82,13 @@ int ferry_tasks_walk(int32_t pid, ferry_task_look *look, void *context)
 	return 0;
 }
 
-long ferry_tasks_status(int32_t pid, int32_t tid, char *text, size_t size)
+long ferry_tasks_read(const char *path, char *text, size_t size)
 {
-	char path[PATH_BYTES];
-	char *p = print_text(print_directory(path, pid), "/");
+	long fd = ferry_sys4(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0), got = 0;
 	size_t have = 0;
-	long fd, got = 0;
 
-	(void)print_text(print_decimal(p, (uint64_t)tid), "/status");
-	fd = ferry_sys4(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
 	if (fd < 0)
-		return fd == -ENOENT ? -ESRCH : fd;
+		return fd;
 	while (have < size - 1) {
 		got = ferry_sys3(SYS_read, fd, text + have, size - 1 - have);
 		if (got == -EINTR)
@@ -103,7 +99,18 @@ long ferry_tasks_status(int32_t pid, int32_t tid, char *text, size_t size)
 	}
 	ferry_sys1(SYS_close, fd);
 	text[have] = '\0';
-	return have ? (long)have : got < 0 ? got : -ESRCH;
+	return have ? (long)have : got;
+}
+
+long ferry_tasks_status(int32_t pid, int32_t tid, char *text, size_t size)
+{
+	char path[PATH_BYTES];
+	char *p = print_text(print_directory(path, pid), "/");
+	long have;
+
+	(void)print_text(print_decimal(p, (uint64_t)tid), "/status");
+	have = ferry_tasks_read(path, text, size);
+	return have == 0 || have == -ENOENT ? -ESRCH : have;
 }
 
 static bool starts_with(const char *line, const char *key)

@@ -15,6 +15,8 @@ typedef bool ferry_task_look(void *context, int32_t tid);
 /* Calls look() for the threads of a process (0: the own one) until it has had enough.
  * => 0, -ESRCH or another -errno of opening their directory. */
 FERRY_MUST_CHECK int ferry_tasks_walk(int32_t pid, ferry_task_look *look, void *context);
+/* Reads a small file, or as much as there is room for, with a NUL behind it. => bytes, -errno. */
+FERRY_MUST_CHECK long ferry_tasks_read(const char *path, char *text, size_t size);
 /* Reads the status of a thread of pid (0: the own process), or as much as there is room for, with a
  * NUL behind it. => bytes, -errno. */
 FERRY_MUST_CHECK long ferry_tasks_status(int32_t pid, int32_t tid, char *text, size_t size);
