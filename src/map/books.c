@@ -62,7 +62,8 @@ int ferry_books_copy(struct ferry_books *copy, uint64_t room_bytes, const struct
 			return -EAGAIN;
 		copy->region_count = (uint32_t)count;
 		/* Tables first: what they name was there before. */
-		memcpy((char *)copy + layout.top, (const char *)books + layout.top, used - layout.top);
+		memcpy((char *)copy + layout.top, (const char *)books + layout.top,
+		       used - layout.top);
 		if (ferry_books_used_bytes(books) == used)
 			return 0;
 	}

@@ -222,9 +222,11 @@ static void check_key_refuses(char *area, int key)
 		pkey_set(key, PKEY_DISABLE_WRITE);
 		REQUIRE(!try_store(word, 4711) && segv_address == word, "a store got through");
 		pkey_set(key, PKEY_DISABLE_ACCESS);
-		REQUIRE(!try_access(word, &value, false) && segv_address == word, "a load got through");
+		REQUIRE(!try_access(word, &value, false) && segv_address == word,
+			"a load got through");
 		pkey_set(key, PKEY_DISABLE_WRITE);
-		REQUIRE(try_access(word, &value, false) && (page >= PAGES || value == pattern(page, 9)),
+		REQUIRE(try_access(word, &value, false) &&
+				(page >= PAGES || value == pattern(page, 9)),
 			"page %zu cannot be read, or changed", page);
 	}
 	pkey_set(key, PKEY_DISABLE_ACCESS);
