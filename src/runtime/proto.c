@@ -172,7 +172,8 @@ int ferry_proto_receive(int socket, struct ferry_packet *packet, int timeout_ms)
 		int error;
 
 		result = receive_now(socket, packet, &flags);
-		if (result == -EINTR)
+		/* A peer that ended with unread messages resets us, once; its own are still here. */
+		if (result == -EINTR || result == -ECONNRESET)
 			continue;
 		if (result != -EAGAIN && !(is_short(result) && ++tries < SHORT_TRIES))
 			break;
@@ -182,7 +183,7 @@ int ferry_proto_receive(int socket, struct ferry_packet *packet, int timeout_ms)
 		if (error != 0)
 			return error;
 	}
-	if (result == 0 || result == -ECONNRESET) {
+	if (result == 0) {
 		close_all(packet);
 		return -EPIPE;
 	}

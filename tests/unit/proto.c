@@ -101,6 +101,22 @@ static void knows_a_closed_end(void **state)
 	assert_int_equal(ferry_proto_send(ends[0], &msg, NULL, 0), -EPIPE); /* and no SIGPIPE */
 }
 
+/* One who goes with unread messages resets the connection; what it had sent is received. */
+static void last_words_arrive(void **state)
+{
+	struct ferry_packet packet;
+	struct ferry_msg msg = message(1), last = message(7);
+
+	(void)state;
+	assert_int_equal(ferry_proto_send(ends[0], &msg, NULL, 0), 0);
+	assert_int_equal(ferry_proto_send(ends[1], &last, NULL, 0), 0);
+	close(ends[1]);
+	ends[1] = -1;
+	assert_int_equal(ferry_proto_receive(ends[0], &packet, 1000), 0);
+	assert_int_equal(packet.msg.a, 7);
+	assert_int_equal(ferry_proto_receive(ends[0], &packet, 1000), -EPIPE);
+}
+
 static void send_raw(const void *bytes, size_t length, const int *fds, size_t fd_count)
 {
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int) * 16)] = { 0 };
@@ -158,6 +174,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(carries_a_message, make_ends, close_ends),
 		cmocka_unit_test_setup_teardown(waits_as_long_as_told, make_ends, close_ends),
 		cmocka_unit_test_setup_teardown(knows_a_closed_end, make_ends, close_ends),
+		cmocka_unit_test_setup_teardown(last_words_arrive, make_ends, close_ends),
 		cmocka_unit_test_setup_teardown(refuses_the_malformed, make_ends, close_ends),
 	};
 

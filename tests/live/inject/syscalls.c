@@ -110,7 +110,7 @@ static int error_of(long nr, long b)
 /* For ever this is the end of everything: a host without memory, an agent that cannot look. */
 static _Bool is_vital(long nr)
 {
-	return nr == SYS_poll || nr == SYS_pread64 || nr == SYS_madvise;
+	return nr == SYS_poll || nr == SYS_read || nr == SYS_pread64 || nr == SYS_madvise;
 }
 
 static void note(const char *format, long a, long b, long c)
