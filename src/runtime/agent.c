@@ -235,8 +235,8 @@ static void __attribute__((noreturn)) give_up(const struct ferry_agent *agent,
 	if (has_slept && __atomic_load_n(agent->tid_word, __ATOMIC_ACQUIRE) != 0) {
 		for (size_t i = 0; start->what[i] && i < sizeof(msg.text) - 1; i++)
 			msg.text[i] = start->what[i];
-		/* A keeper that is gone tells nobody. One that cannot be told: we are as if killed, and
-		 * the program, which starts the next agent, says what is wrong. */
+		/* A keeper that is gone tells nobody. One that cannot be told: we are as if killed,
+		 * and the program, which starts the next agent, says what is wrong. */
 		err = ferry_proto_send(agent->up, &msg, NULL, 0);
 		if (err && err != -EPIPE)
 			ferry_sys1(SYS_exit_group, 1);

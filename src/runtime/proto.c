@@ -172,7 +172,7 @@ int ferry_proto_receive(int socket, struct ferry_packet *packet, int timeout_ms)
 		int error;
 
 		result = receive_now(socket, packet, &flags);
-		/* A peer that ended with unread messages resets us, once; its own are still here. */
+		/* A peer that ended with unread messages resets us, once; its own are here. */
 		if (result == -EINTR || result == -ECONNRESET)
 			continue;
 		if (result != -EAGAIN && !(is_short(result) && ++tries < SHORT_TRIES))

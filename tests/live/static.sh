@@ -63,7 +63,7 @@ cmp "$work/bare" "$work/out" || fail "the output of a static child differs"
 # A Go program that execs another.
 try 0 gosu --version
 grep -q "linked statically: it runs unmanaged" "$work/err" || fail "Go: no line"
-seq 400000 >"$work/in"
+seq 2000000 >"$work/in"
 gzip -9c "$work/in" >"$work/bare.gz"
 start --nodes 2x256M -- gosu "$(id -u):$(id -g)" sh -c 'exec gzip -9c "$1" >"$2"' sh "$work/in" \
 	"$work/inside.gz"
