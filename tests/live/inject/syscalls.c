@@ -28,7 +28,7 @@ static struct plan {
 	char log[256];
 	uint32_t calls; /* (a) */
 	long kind;      /* (a) of call `at`, -1 before it */
-	int leaving;    /* (a) a thread of the agent ends it */
+	long leaving;   /* (a) pid of the agent that one of its threads ends */
 } plan = { .kind = -1 };
 
 static long plain(long nr, long a, long b, long c)
@@ -146,14 +146,16 @@ static void note(const char *format, long a, long b, long c)
 _Bool ferry_sys_inject(long nr, long a, long b, long *ret)
 {
 	long kind = nr == SYS_ioctl ? (b & 0xffff) << 16 | nr : nr;
+	long self = plain(SYS_getpid, 0, 0, 0);
 	int error;
 	uint32_t call;
 
 	(void)a;
-	if (plan.program == 0 || plain(SYS_getpid, 0, 0, 0) == plan.program)
+	if (plan.program == 0 || self == plan.program)
 		return 0;
 	/* Several threads may end their agent at the same time: one does, after its note. */
-	while (nr == SYS_exit_group && __atomic_exchange_n(&plan.leaving, 1, __ATOMIC_RELAXED) != 0)
+	while (nr == SYS_exit_group &&
+	       __atomic_exchange_n(&plan.leaving, self, __ATOMIC_RELAXED) == self)
 		(void)plain(SYS_pause, 0, 0, 0);
 	if (nr == SYS_exit_group && plan.kind == -1)
 		note("calls %\n", __atomic_load_n(&plan.calls, __ATOMIC_RELAXED), 0, 0);
