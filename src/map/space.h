@@ -87,6 +87,13 @@ struct ferry_space_host {
 	/* What the host says of a page that is not managed: a node of the host's, -ENOENT (none
 	 * there), -EFAULT; -ENOSYS (it does not say). May be called with the lock. */
 	int (*page_at)(void *context, ferry_va va);
+	/*
+	 * Pages of the space that are shared since a fork are to move to the nodes target[]. Has
+	 * whoever else shares the one at va[i] make a copy of his own and move it there; sets
+	 * status[i] to -ENOMEM if somebody had no room for it. NULL: nobody can be asked.
+	 */
+	void (*unshare)(void *context, const ferry_va *va, const int32_t *target, int32_t *status,
+			uint32_t count);
 };
 
 /* Ascending first touches, page after page. Several go on at a time: threads, arrays. */

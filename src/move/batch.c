@@ -81,6 +81,14 @@ static void put_off(struct ferry_mover *m, const struct ferry_flight_page *page,
 	}
 }
 
+static void answer_shared(struct ferry_mover *m, const struct ferry_flight_page *page)
+{
+	for (size_t i = page->index; i < entries_end(m, page); i++) {
+		if (m->entries[i].status == FERRY_MOVE_PENDING)
+			ferry_mover_settle_shared(m, i);
+	}
+}
+
 /* --- out ---------------------------------------------------------------------------------- */
 
 /* Pages from r on that one call can remove. */
@@ -148,8 +156,8 @@ static void answer_busy_huge(struct ferry_mover *m, const struct ferry_flight_pa
 	if ((all & FERRY_MMU_HUGE) == 0) {
 		ferry_entry_split(m->space, page->va);
 		put_off(m, page, FERRY_REASON_BUSY);
-	} else if ((all & FERRY_MMU_EXCLUSIVE) == 0 && !m->list->move_all) {
-		answer(m, page, -EACCES, FERRY_REASON_SHARED);
+	} else if ((all & FERRY_MMU_EXCLUSIVE) == 0) {
+		answer_shared(m, page);
 	} else {
 		put_off(m, page, FERRY_REASON_PINNED);
 	}
@@ -184,7 +192,7 @@ static void answer_busy(struct ferry_mover *m, const struct ferry_flight_page *p
 	if ((flags & FERRY_MMU_PRESENT) == 0)
 		answer_absent(m, page);
 	else if ((flags & FERRY_MMU_EXCLUSIVE) == 0)
-		ferry_mover_settle_shared(m, page->index);
+		answer_shared(m, page);
 	else
 		put_off(m, page, FERRY_REASON_PINNED);
 }
@@ -386,7 +394,7 @@ static void out_small(struct ferry_mover *m, uint32_t n, size_t *next)
 		int err;
 
 		if (is_known_shared(m, &pages[r])) {
-			ferry_mover_settle_shared(m, pages[r].index);
+			answer_shared(m, &pages[r]);
 			stay(m, &pages[r++]);
 			continue;
 		}

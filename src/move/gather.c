@@ -21,6 +21,7 @@ enum verdict {
 	ANSWERED, /* settled or put off */
 	TAKE,     /* a page for the batch */
 	TAKE_HUGE,
+	UNSHARE, /* a page to be made our own */
 };
 
 void ferry_mover_settle(struct ferry_mover *m, size_t index, int32_t status,
@@ -48,11 +49,15 @@ void ferry_mover_put_off(struct ferry_mover *m, size_t index, enum ferry_reason 
 
 void ferry_mover_settle_shared(struct ferry_mover *m, size_t index)
 {
-	/* Only the host could move it for all who share it. */
-	if (m->list->move_all)
-		ferry_mover_settle(m, index, -EBUSY, FERRY_REASON_PINNED);
-	else
+	if (!m->list->move_all) {
 		ferry_mover_settle(m, index, -EACCES, FERRY_REASON_SHARED);
+	} else if (m->entries[index].sharing == FERRY_UNSHARED) {
+		/* It cannot be written to, or somebody has forked meanwhile. */
+		ferry_mover_settle(m, index, -EBUSY, FERRY_REASON_PINNED);
+	} else {
+		m->entries[index].sharing = FERRY_SHARED;
+		ferry_mover_put_off(m, index, FERRY_REASON_SHARED);
+	}
 }
 
 uint8_t ferry_mover_look(struct ferry_mover *m, ferry_va va)
@@ -161,6 +166,13 @@ static bool judge_shared(struct ferry_mover *m, size_t index, struct ferry_pte *
 	return true;
 }
 
+static bool is_own(struct ferry_mover *m, ferry_va va)
+{
+	const uint8_t own = FERRY_MMU_PRESENT | FERRY_MMU_EXCLUSIVE;
+
+	return (ferry_mover_look(m, va) & own) != FERRY_MMU_PRESENT;
+}
+
 /* A page that is away: is it somebody's? => false: put off. */
 static bool judge_held(struct ferry_mover *m, size_t index, struct ferry_pte *slot)
 {
@@ -213,7 +225,12 @@ static enum verdict judge_resident(struct ferry_mover *m, size_t index, struct f
 		ferry_mover_settle(m, index, -EBUSY, FERRY_REASON_UNSEEN);
 		return ANSWERED;
 	}
-	if (ferry_pte_has(*slot, FERRY_PTE_COW) && !judge_shared(m, index, slot))
+	if (m->list->shared_only && entry->sharing == FERRY_SHARING_UNKNOWN && is_own(m, entry->va)) {
+		ferry_mover_settle(m, index, ferry_pte_frame(*slot).node, FERRY_REASON_THERE);
+		return ANSWERED;
+	}
+	if (entry->sharing != FERRY_SHARED && ferry_pte_has(*slot, FERRY_PTE_COW) &&
+	    !judge_shared(m, index, slot))
 		return ANSWERED;
 	if (ferry_pte_has(*slot, FERRY_PTE_NO_SLOT) && ferry_entry_number(m->space, slot) != 0) {
 		ferry_mover_settle(m, index, -EBUSY, FERRY_REASON_UNMANAGED);
@@ -223,6 +240,8 @@ static enum verdict judge_resident(struct ferry_mover *m, size_t index, struct f
 		ferry_mover_put_off(m, index, FERRY_REASON_FULL);
 		return ANSWERED;
 	}
+	if (entry->sharing == FERRY_SHARED)
+		return UNSHARE;
 	return huge ? TAKE_HUGE : TAKE;
 }
 
@@ -286,7 +305,7 @@ uint32_t ferry_mover_gather(struct ferry_mover *m, size_t *next)
 	size_t stop = m->count - i > GATHER_LOOK ? i + GATHER_LOOK : m->count;
 
 	m->group_end = 0;
-	for (; i < stop && n < m->limit; i++) {
+	for (; i < stop && n < m->limit && m->shared_count < FERRY_BATCH_MAX; i++) {
 		struct ferry_page *entry = &m->entries[i];
 		struct ferry_pte *slot;
 		enum verdict verdict;
@@ -300,8 +319,17 @@ uint32_t ferry_mover_gather(struct ferry_mover *m, size_t *next)
 		entry->resolved = FERRY_RESOLVED;
 		slot = ferry_mover_slot(m, entry->va);
 		verdict = judge(m, i, slot);
-		if (verdict != ANSWERED)
-			slot = ferry_mover_slot(m, entry->va);
+		if (verdict == UNSHARE) {
+			if (n > 0)
+				break;
+			ferry_mover_add_shared(m, i);
+			continue;
+		}
+		if (verdict == ANSWERED)
+			continue;
+		if (m->shared_count > 0)
+			break;
+		slot = ferry_mover_slot(m, entry->va);
 		if (verdict == TAKE) {
 			add_page(m, n++, i, entry->va, ferry_pte_frame(*slot));
 		} else if (verdict == TAKE_HUGE) {

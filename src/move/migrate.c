@@ -128,6 +128,8 @@ static void run_batch(struct ferry_mover *m, size_t *next)
 		ferry_lock_release(&space->lock);
 		adapt(m);
 	}
+	if (m->shared_count > 0)
+		*next = ferry_mover_unshare(m);
 	/* Nothing of ours is away now. */
 	if (space->mmu->ops->settle != NULL)
 		space->mmu->ops->settle(space->mmu);
@@ -162,47 +164,10 @@ static bool run_pass(struct ferry_mover *m)
 	return false;
 }
 
-/* The first page that cannot be reclaimed (one that may only be read) ends the call: then each page
- * is tried by itself. What cannot be done shows in the next pass. */
-static int reclaim_run(struct ferry_mmu *mmu, ferry_va va, uint32_t pages)
-{
-	int err = mmu->ops->reclaim_exclusive(mmu, va, pages);
-
-	if (err == 0 || err == -ESRCH || pages == 1)
-		return err;
-	for (uint32_t i = 0; i < pages && err != -ESRCH; i++)
-		err = mmu->ops->reclaim_exclusive(mmu, va + (ferry_va)i * FERRY_PAGE_SIZE, 1);
-	return err;
-}
-
-/*
- * Pages that a forked child shared and that are mapped here only again are refused until they are
- * written to; so are pinned ones, for which this does nothing. => lock NOT held.
- */
-static void reclaim_exclusive(struct ferry_mover *m)
-{
-	struct ferry_mmu *mmu = m->space->mmu;
-
-	for (size_t i = 0, n; i < m->count && mmu->ops->reclaim_exclusive != NULL; i += n) {
-		const struct ferry_page *first = &m->entries[i];
-
-		n = 1;
-		if (first->status != FERRY_MOVE_PENDING || first->reason != FERRY_REASON_PINNED)
-			continue;
-		while (i + n < m->count && n < FERRY_BATCH_MAX &&
-		       first[n].status == FERRY_MOVE_PENDING &&
-		       first[n].reason == FERRY_REASON_PINNED &&
-		       first[n].va == first->va + (ferry_va)n * FERRY_PAGE_SIZE)
-			n++;
-		if (reclaim_run(mmu, first->va, (uint32_t)n) == -ESRCH)
-			return;
-	}
-}
-
 static void rest(struct ferry_mover *m)
 {
 	if (m->pass == 0)
-		reclaim_exclusive(m);
+		ferry_mover_reclaim(m);
 	read_events(m);
 	if (m->pass >= QUICK_PASSES)
 		ferry_os->wait(&m->never, 0, (uint64_t)FIRST_SLEEP_NS << (m->pass - QUICK_PASSES));
@@ -337,6 +302,7 @@ static void entries_init(const struct ferry_page_list *list)
 		list->pages[i].reason = FERRY_REASON_BUSY;
 		list->pages[i].passes = 0;
 		list->pages[i].resolved = FERRY_RESOLVED_NOT;
+		list->pages[i].sharing = FERRY_SHARING_UNKNOWN;
 	}
 }
 

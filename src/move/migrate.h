@@ -57,6 +57,7 @@ struct ferry_page {
 	uint8_t reason;  /* out: enum ferry_reason */
 	uint8_t passes;  /* out: passes it took */
 	uint8_t resolved; /* the engine's: enum ferry_resolved */
+	uint8_t sharing;  /* the engine's: enum ferry_sharing */
 	/* For get_new_page, while it is called. */
 	bool huge;       /* the frame has to be a huge one: the page is all of one */
 	uint16_t run;    /* pages of the batch from this one on, at addresses in a row, with one
@@ -74,7 +75,8 @@ struct ferry_page_list {
 				     stands for all of it: the last target in it counts */
 	size_t count;
 	uint64_t stall_budget_ns; /* 0: the machine's */
-	bool move_all;            /* pages shared since a fork may be tried too */
+	bool move_all;            /* pages shared since a fork move too, for all who share them */
+	bool shared_only;         /* with move_all: only these, and only this process's */
 	bool seed;                /* contract seed: mlocked answers -EPERM */
 	ferry_between *between;   /* NULL: none */
 	void *context;

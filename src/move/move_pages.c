@@ -225,6 +225,7 @@ static int64_t move_list(struct list *list)
 		.pages = list->pages,
 		.stall_budget_ns = call->stall_budget_ns,
 		.move_all = call->move_all,
+		.shared_only = call->shared_only,
 		.seed = call->seed,
 	};
 	struct ferry_new_pages new_pages;

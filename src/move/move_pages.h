@@ -23,6 +23,7 @@ struct ferry_move_call {
 	uint8_t *reasons;      /* NULL, or enum ferry_reason per entry */
 	bool seed;             /* contract seed or linux (1.5) */
 	bool move_all;
+	bool shared_only;      /* as in struct ferry_page_list */
 	uint64_t stall_budget_ns;
 };
 

@@ -25,6 +25,21 @@ enum ferry_resolved {
 	FERRY_RESOLVED_GONE, /* and that page is gone since, whatever is there now */
 };
 
+/* What is known of a page that is to move for all who share it. */
+enum ferry_sharing {
+	FERRY_SHARING_UNKNOWN = 0,
+	FERRY_SHARED,   /* to be made our own before it can move */
+	FERRY_UNSHARED, /* that was tried */
+};
+
+/* Pages to make our own at a time, as arrays for those who share them. */
+struct ferry_shared_batch {
+	size_t index[FERRY_BATCH_MAX]; /* of their entries */
+	ferry_va va[FERRY_BATCH_MAX];
+	int32_t target[FERRY_BATCH_MAX];
+	int32_t status[FERRY_BATCH_MAX]; /* 0, or -ENOMEM */
+};
+
 struct ferry_mover {
 	struct ferry_space *space;
 	struct ferry_lookup lookup;
@@ -67,7 +82,9 @@ struct ferry_mover {
 	ferry_va hole_end;
 	uint8_t hole_reason;
 	uint32_t never; /* a word to sleep on that nobody wakes */
+	uint32_t shared_count;
 	struct ferry_flight flight;
+	struct ferry_shared_batch shared;
 };
 
 /* Forgets what is only valid while the lock is held. */
@@ -97,12 +114,23 @@ void ferry_mover_settle(struct ferry_mover *m, size_t index, int32_t status,
 void ferry_mover_put_off(struct ferry_mover *m, size_t index, enum ferry_reason reason);
 /* What the host says of the page (enum ferry_mmu_page), by blocks. => lock held. */
 uint8_t ferry_mover_look(struct ferry_mover *m, ferry_va va);
-/* The answer for a page that is shared with another process. */
+/* For a page that is shared with another process: it is answered, or put off to be made our own. */
 void ferry_mover_settle_shared(struct ferry_mover *m, size_t index);
+/* Adds an entry to m->shared, for ferry_mover_unshare(). */
+void ferry_mover_add_shared(struct ferry_mover *m, size_t index);
+/* Makes the pages of m->shared our own, or answers them. => lock NOT held. The first of them: where
+ * to go on gathering. */
+FERRY_MUST_CHECK size_t ferry_mover_unshare(struct ferry_mover *m);
+/*
+ * Pages that a forked child shared and that are mapped here only again are refused until they are
+ * written to; so are pinned ones, for which this does nothing. => lock NOT held.
+ */
+void ferry_mover_reclaim(struct ferry_mover *m);
 
 /*
  * Collects pages from entries[*next] on into flight.pages (va, source, index), answering those that
- * need no move. A huge frame comes alone; m->group_end is set then.
+ * need no move. A huge frame comes alone; m->group_end is set then. Pages that have to be made our
+ * own come alone, too: in m->shared, with none in flight.
  * => lock held. Pages; *next = the first entry not looked at.
  */
 uint32_t ferry_mover_gather(struct ferry_mover *m, size_t *next);

@@ -74,7 +74,7 @@ struct ferry_process {
 	uint32_t joins;         /* (a) counts re-use of this slot */
 	uint64_t start_time_ns; /* (a) CLOCK_MONOTONIC at join */
 	uint32_t wake;          /* (a) futex: 1: the keeper needs the agent that sleeps */
-	uint32_t spare;
+	uint32_t family;        /* (a) shared by a program and those that it forked, and they */
 };
 
 struct ferry_machine {

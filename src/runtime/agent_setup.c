@@ -23,6 +23,7 @@
 #include "runtime/agent.h"
 #include "runtime/limits.h"
 #include "runtime/maps.h"
+#include "runtime/sharers.h"
 #include "runtime/tasks.h"
 #include "runtime/thread.h"
 #include "runtime/zone.h"
@@ -307,6 +308,7 @@ static int make_space(struct ferry_agent *agent)
 		.read_events = host_read_events,
 		.mapping_at = host_mapping_at,
 		.page_at = host_page_at,
+		.unshare = ferry_sharers_move,
 		.allowed = ferry_machine_mems(agent->machine, ferry_door.process),
 	};
 	uint32_t n = agent->machine->node_count;

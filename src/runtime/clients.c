@@ -60,13 +60,12 @@ void ferry_clients_answer(int client, int status, const char *text, const int *f
 		return;
 }
 
-/* Makes a channel and hands one end to the agent. => the client's end, -errno. */
-static int introduce(struct ferry_keeper_process *process, bool move_all)
+int ferry_clients_introduce(struct ferry_keeper_process *process, enum ferry_client_rights rights)
 {
 	struct ferry_msg msg = {
 		.version = FERRY_PROTO_VERSION,
 		.kind = FERRY_MSG_CLIENT,
-		.a = move_all ? 1 : 0,
+		.a = rights,
 	};
 	int ends[2], error;
 
@@ -107,7 +106,9 @@ static void attach(struct ferry_keeper *keeper, int client, const struct ferry_p
 		return;
 	}
 	if ((packet->msg.flags & FERRY_MSG_FLAG_LOOK) == 0) {
-		fds[1] = introduce(process, rights.move_all);
+		fds[1] = ferry_clients_introduce(process,
+						 rights.move_all ? FERRY_CLIENT_MOVES_ALL
+								 : FERRY_CLIENT_MOVES);
 		if (fds[1] < 0)
 			ferry_clients_answer(client, fds[1], "the agent does not answer", NULL, 0);
 	}

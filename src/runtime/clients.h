@@ -12,5 +12,8 @@ void ferry_clients_serve(struct ferry_keeper *keeper, uint32_t index);
 /* Answers OK with a status, a text for people and descriptors, which stay the keeper's. */
 void ferry_clients_answer(int client, int status, const char *text, const int *fds,
 			  uint32_t fd_count);
+/* Makes a channel and hands one end to the agent. => the client's end, -errno. */
+FERRY_MUST_CHECK int ferry_clients_introduce(struct ferry_keeper_process *process,
+					     enum ferry_client_rights rights);
 
 #endif

@@ -72,7 +72,7 @@ static void answer_recall(struct ferry_agent *agent, const struct ferry_msg *rec
 struct client {
 	struct ferry_agent *agent;
 	int channel;
-	bool may_move_all;
+	enum ferry_client_rights rights;
 	bool holds; /* the gate is closed for it */
 	uint64_t started_ns;
 	uint64_t told_ns;
@@ -131,7 +131,7 @@ static void finish(struct client *client, struct ferry_msg *done)
 
 static bool may_move(const struct client *client, uint32_t flags)
 {
-	return !(flags & FERRY_MSG_FLAG_MOVE_ALL) || client->may_move_all;
+	return !(flags & FERRY_MSG_FLAG_MOVE_ALL) || client->rights != FERRY_CLIENT_MOVES;
 }
 
 static void serve_range(struct client *client, const struct ferry_msg *msg)
@@ -195,6 +195,7 @@ static int64_t serve_arrays(struct client *client, const struct ferry_msg *msg, 
 		.reasons = (uint8_t *)own + in_bytes + count * sizeof(int32_t),
 		.seed = (msg->flags & FERRY_MSG_FLAG_SEED) != 0,
 		.move_all = (msg->flags & FERRY_MSG_FLAG_MOVE_ALL) != 0,
+		.shared_only = (msg->flags & FERRY_MSG_FLAG_SHARED) != 0,
 		.stall_budget_ns = msg->c,
 	};
 	if (got == in_bytes) {
@@ -219,11 +220,17 @@ static int64_t serve_arrays(struct client *client, const struct ferry_msg *msg, 
 	return result;
 }
 
+static uint64_t max_count(const struct client *client)
+{
+	return client->rights == FERRY_CLIENT_SHARES ? FERRY_BATCH_MAX
+						     : client->agent->machine->max_count;
+}
+
 static void serve_pages(struct client *client, const struct ferry_packet *packet)
 {
 	struct ferry_msg done = {.status = -EPERM};
 
-	if (packet->msg.a > client->agent->machine->max_count) {
+	if (packet->msg.a > max_count(client)) {
 		done.status = -E2BIG;
 	} else if (packet->fd_count < 1) {
 		done.status = -EINVAL;
@@ -319,12 +326,25 @@ static void serve_home(struct client *client, const struct ferry_msg *msg)
 	finish(client, &done);
 }
 
+/* The agent of a relative has its one request, and nobody else has that. */
+static bool may_ask(const struct client *client, const struct ferry_msg *msg)
+{
+	bool shared = msg->kind == FERRY_MSG_MOVE_PAGES && msg->flags & FERRY_MSG_FLAG_SHARED;
+
+	return shared == (client->rights == FERRY_CLIENT_SHARES);
+}
+
 static void serve_request(struct client *client, const struct ferry_packet *packet)
 {
 	struct ferry_msg done = {.status = -ENOSYS};
 
 	client->started_ns = ferry_clock_ns();
 	client->told_ns = client->started_ns;
+	if (!may_ask(client, &packet->msg)) {
+		done.status = -EPERM;
+		finish(client, &done);
+		return;
+	}
 	switch (packet->msg.kind) {
 	case FERRY_MSG_MOVE_RANGE:
 		serve_range(client, &packet->msg);
@@ -370,7 +390,7 @@ static void meet_client(struct ferry_agent *agent, struct ferry_packet *packet)
 		goto refuse;
 	client->agent = agent;
 	client->channel = packet->fds[0];
-	client->may_move_all = packet->msg.a == 1;
+	client->rights = (enum ferry_client_rights)packet->msg.a;
 	if (ferry_thread_start(FERRY_THREAD, client_run, client) < 0) {
 		ferry_zone_free(client, sizeof(*client));
 		goto refuse;

@@ -4,6 +4,7 @@
 #include "runtime/join.h"
 
 #include "base/sys.h"
+#include "runtime/clients.h"
 #include "runtime/lease.h"
 #include "runtime/mems.h"
 #include "runtime/watch.h"
@@ -265,6 +266,15 @@ static void replace_older(struct ferry_keeper *keeper, const struct ferry_keeper
 	}
 }
 
+/* A program begins a family; who is forked stays in its parent's. */
+static void set_family(struct ferry_keeper *keeper, const struct ferry_keeper_process *process,
+		       uint32_t family)
+{
+	if (family == 0)
+		family = ++keeper->families;
+	__atomic_store_n(&entry_of(keeper, process)->family, family, __ATOMIC_RELAXED);
+}
+
 void ferry_join_accept(struct ferry_keeper *keeper, struct ferry_packet *packet)
 {
 	struct ferry_keeper_process *process;
@@ -288,6 +298,7 @@ void ferry_join_accept(struct ferry_keeper *keeper, struct ferry_packet *packet)
 	process->down = take_fd(packet, 1);
 	error = enter(keeper, process);
 	if (error == 0) {
+		set_family(keeper, process, (uint32_t)packet->msg.c);
 		advance = ferry_lease_advance(keeper, process, packet->msg.a, packet->msg.b, &node);
 		if (advance != 0) {
 			replace_older(keeper, process);
@@ -423,6 +434,47 @@ static void serve_failed(struct ferry_keeper *keeper, struct ferry_keeper_proces
 		ferry_join_release(keeper, process);
 }
 
+/* => 0, or the status of the answer; *fd: a channel to the agent of the process in *slot. */
+static int find_sharer(struct ferry_keeper *keeper, const struct ferry_keeper_process *process,
+		       uint64_t *slot, int *fd)
+{
+	const struct ferry_process *entries = ferry_machine_processes(keeper->machine);
+
+	for (; *slot < keeper->process_end; ++*slot) {
+		struct ferry_keeper_process *other = keeper->processes[*slot];
+
+		if (other == NULL || other == process || other->program_gone ||
+		    entries[*slot].family != entries[process->slot].family)
+			continue;
+		if (ferry_join_wake(keeper, other))
+			return -EAGAIN;
+		if (entries[*slot].state != FERRY_PROCESS_ALIVE)
+			continue;
+		/* An agent that cannot be reached moves nothing. */
+		*fd = ferry_clients_introduce(other, FERRY_CLIENT_SHARES);
+		if (*fd >= 0)
+			return 0;
+	}
+	return -ENOENT;
+}
+
+static void serve_sharer(struct ferry_keeper *keeper, struct ferry_keeper_process *process,
+			 const struct ferry_msg *request)
+{
+	uint64_t slot = request->a;
+	int fd = -1;
+	struct ferry_msg msg = {
+		.version = FERRY_PROTO_VERSION,
+		.kind = FERRY_MSG_OK,
+		.status = find_sharer(keeper, process, &slot, &fd),
+		.a = slot,
+	};
+
+	/* An agent that does not read its answers hurts itself only. */
+	(void)!ferry_proto_send(process->up, &msg, &fd, fd >= 0 ? 1 : 0);
+	close_fd(&fd);
+}
+
 static void serve_message(struct ferry_keeper *keeper, struct ferry_keeper_process *process,
 			  struct ferry_packet *packet)
 {
@@ -438,6 +490,9 @@ static void serve_message(struct ferry_keeper *keeper, struct ferry_keeper_proce
 		break;
 	case FERRY_MSG_LEASE:
 		ferry_lease_request(keeper, process, &packet->msg);
+		break;
+	case FERRY_MSG_SHARER:
+		serve_sharer(keeper, process, &packet->msg);
 		break;
 	case FERRY_MSG_RETURN:
 		ferry_lease_return(keeper, process, &packet->msg);

@@ -112,6 +112,7 @@ struct ferry_keeper {
 	int clients[FERRY_CLIENTS_MAX]; /* -1: free */
 	uint32_t *recalls;              /* per node: answers waited for */
 	uint64_t lease_order;
+	uint32_t families;              /* begun so far */
 	struct ferry_keeper_offline offline;
 	struct ferry_keeper_mems mems_kept[FERRY_MEMS_KEPT_MAX];
 	uint64_t told[FERRY_TOLD_MAX]; /* hashes of what people were told of unmanaged programs */

@@ -311,6 +311,9 @@ static uint64_t pages_used(void)
 	return strtoull(p, NULL, 10);
 }
 
+/* Of our slot's, and of those of all children; an exec ends it. */
+static uint32_t own_family;
+
 static int send_join(const struct ferry_agent_start *start, const int fds[2])
 {
 	uint32_t cpu = 0;
@@ -319,6 +322,7 @@ static int send_join(const struct ferry_agent_start *start, const int fds[2])
 	(void)ferry_sys3(SYS_getcpu, &cpu, NULL, NULL);
 	msg.a = start->eager ? 0 : pages_used();
 	msg.b = cpu;
+	msg.c = own_family;
 	return send_to_keeper(&msg, fds, 2);
 }
 
@@ -466,6 +470,7 @@ static int join_once(struct ferry_agent_start *start)
 		ferry_door.machine = start->machine;
 		ferry_door.process = start->process;
 		own_joins = __atomic_load_n(&own_slot()->joins, __ATOMIC_RELAXED);
+		own_family = __atomic_load_n(&own_slot()->family, __ATOMIC_RELAXED);
 		ferry_door.pid = start->pid;
 		err = start->tid_word ? ferry_agent_launch(start) : -ENOSYS;
 	}

@@ -24,7 +24,7 @@
 #include "base/nodeset.h"
 #include "base/types.h"
 
-enum { FERRY_PROTO_VERSION = 2, FERRY_MSG_FDS_MAX = 4, FERRY_MSG_TEXT = 640 };
+enum { FERRY_PROTO_VERSION = 3, FERRY_MSG_FDS_MAX = 4, FERRY_MSG_TEXT = 640 };
 
 #define FERRY_JOIN_ENV "PAGEFERRY_JOIN"
 
@@ -32,7 +32,8 @@ enum ferry_msg_kind {
 	FERRY_MSG_JOIN = 1,  /* program -> keeper (join or control socket). fds: up, down (keeper's
 				ends). pid in the credentials. a = pages that it may have already
 				if its agent may sleep at first, 0: it may not; b = CPU that it
-				runs on. Answer WELCOME on up. */
+				runs on; c = family that it was forked into, 0: a new one.
+				Answer WELCOME on up. */
 	FERRY_MSG_WELCOME,   /* keeper -> program on up. a = process slot, b = pages of node that
 				are leased for as long as the agent sleeps, 0: it must not. status
 				0 or -errno with text. fds: machine segment (read-only),
@@ -52,6 +53,12 @@ enum ferry_msg_kind {
 				OK with a = pages granted (0 .. wanted; wanted if forced). */
 	FERRY_MSG_RETURN,    /* agent -> keeper on up, no answer. node, a = pages given back,
 				b = 1: this answers a RECALL. */
+	FERRY_MSG_SHARER,    /* agent -> keeper on up. It looks for the processes that may share
+				pages with its own since a fork. a = process slot to begin at.
+				Answer OK, a = slot of the first one from there on, fds: a channel
+				to its agent that takes MOVE_PAGES with FLAG_SHARED only; status
+				-EAGAIN (that one's agent sleeps, and is being woken), -ENOENT
+				(there is no more). */
 	FERRY_MSG_NOMEM,     /* agent -> keeper on up, no answer: a first touch found no frame
 				anywhere: print the line, end the process by SIGKILL. */
 	FERRY_MSG_UNMANAGED, /* program -> keeper (join or control socket), no answer. It executes
@@ -60,8 +67,8 @@ enum ferry_msg_kind {
 	FERRY_MSG_OK,        /* answer: status, a, b */
 
 	FERRY_MSG_RECALL,    /* keeper -> agent on down. node, a = pages wanted back. */
-	FERRY_MSG_CLIENT,    /* keeper -> agent on down. fds: channel. a = 1: caller may
-				MOVE_ALL. */
+	FERRY_MSG_CLIENT,    /* keeper -> agent on down. fds: channel. a = enum
+				ferry_client_rights. */
 
 	FERRY_MSG_HELLO,     /* client -> keeper on control. Answer OK. fds: machine segment
 				(read-only) */
@@ -78,7 +85,8 @@ enum ferry_msg_kind {
 	FERRY_MSG_MOVE_PAGES, /* client -> agent. a = count, flags, c = stall budget. fds: a memfd
 				 with uint64_t pages[count], int32_t nodes[count], int32_t
 				 status[count], uint8_t reasons[count], in this order; the agent
-				 fills the last two. */
+				 fills the last two. With FLAG_SHARED, which goes with
+				 FLAG_MOVE_ALL: only pages that are shared since a fork. */
 	FERRY_MSG_CHECK,      /* client -> agent. flags bit 0: compare with the host too (closes the
 				 gate). Answers LINE per breach, DONE with a = breaches. */
 	FERRY_MSG_DUMP,       /* client -> agent. Answers LINEs, DONE. */
@@ -107,6 +115,14 @@ enum ferry_msg_flag {
 	FERRY_MSG_FLAG_STOPPED = 1 << 3, /* in DONE: the move was cancelled by the client */
 	FERRY_MSG_FLAG_LOOK = 1 << 4,    /* in ATTACH: the client will only read */
 	FERRY_MSG_FLAG_HOLD = 1 << 5,    /* in HOME: until the channel is closed */
+	FERRY_MSG_FLAG_SHARED = 1 << 6,  /* in MOVE_PAGES */
+};
+
+/* What whoever is at the other end of a channel may ask an agent for. */
+enum ferry_client_rights {
+	FERRY_CLIENT_MOVES,     /* anything but MOVE_ALL */
+	FERRY_CLIENT_MOVES_ALL, /* anything */
+	FERRY_CLIENT_SHARES,    /* only moves with FLAG_SHARED: the agent of a relative */
 };
 
 struct ferry_msg {
