@@ -1,0 +1,29 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# timeout: 600
+# guest: it starts one
+# The rows of the contract of Linux with the kernel's own call, on nodes 0 and 1 with memory, 2
+# without and 3 without a CPU, outside the cpuset. What it answers in another way is in the list of
+# docs/vm/page-migration.md, and nothing else is.
+. "$(dirname "$0")/lib.sh" || exit 1
+
+unset FERRY_TEST_READY FERRY_TEST_STOP
+kernel_rows='mkdir /sys/fs/cgroup/rows && cd /sys/fs/cgroup &&
+	echo +cpuset >cgroup.subtree_control && echo 0-2 >rows/cpuset.mems &&
+	echo $$ >rows/cgroup.procs && exec "$1" kernel'
+for kernel in 6.1 6.12; do
+	timeout -k 5 300 "$FERRY_SOURCE/tools/guest" --kernel "$kernel" --cpus 3 \
+		--memory 256M,256M,0,128M --build "$build" --timeout 250 -- \
+		sh -c "$kernel_rows" sh "$programs/contract" >"$work/rows" 2>&1
+	status=$?
+	[ "$status" -eq 0 ] || fail "kernel $kernel: status $status: $(tail -n 5 "$work/rows")"
+	grep -q 'rows as expected' "$work/rows" || fail "kernel $kernel: $(cat "$work/rows")"
+	echo "kernel $kernel"
+	cat "$work/rows"
+	sed -n 's/^differs \(.*\) (kernel):.*/\1/p' "$work/rows" >>"$work/differ"
+done
+sed -n '/^## What the kernel answers in another way/,/^## Prot/p' \
+	"$FERRY_SOURCE/docs/vm/page-migration.md" | grep -o '`1\.[0-9]/[^`]*`' | tr -d '`' |
+	sort -u >"$work/listed"
+sort -u "$work/differ" | diff "$work/listed" - >"$work/diff" ||
+	fail "the list of differences (<) is not what differs (>): $(cat "$work/diff")"
