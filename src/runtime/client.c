@@ -23,6 +23,7 @@ enum {
 	ANSWER_MS = 5000,
 	TICK_MS = 100, /* how soon a signal is noticed when nothing is said */
 	WAKE_MS = 5000, /* how long an agent that sleeps may take to wake */
+	JOIN_MS = 1000, /* how long after its birth a process may join its parent's machine */
 };
 
 static void close_fds(struct ferry_packet *packet)
@@ -131,6 +132,56 @@ static int visit(void *context, const char *path, uint32_t uid, const char *name
 	return 0;
 }
 
+static bool find_machine(struct ferry_client *client)
+{
+	return ferry_rundir_each(visit, client) != 0;
+}
+
+/* => the parent of a process that is younger than JOIN_MS, 0: it is not. */
+static int32_t parent_of_newborn(int32_t pid)
+{
+	char path[64], text[512] = "";
+	unsigned long long started = 0;
+	struct timespec now = { 0, 0 };
+	const char *fields;
+	long ticks = sysconf(_SC_CLK_TCK);
+	int parent = 0;
+	FILE *file;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	file = fopen(path, "re");
+	if (file == NULL)
+		return 0;
+	text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
+	(void)fclose(file);
+	fields = strrchr(text, ')'); /* behind its name */
+	if (fields == NULL || sscanf(fields + 1,
+				     " %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d "
+				     "%*d %*d %*d %*d %llu",
+				     &parent, &started) != 2)
+		return 0;
+	(void)clock_gettime(CLOCK_BOOTTIME, &now);
+	return (now.tv_sec - JOIN_MS / 1000) * ticks < (long long)started ? parent : 0;
+}
+
+/* A child can be asked for before it has joined its parent's machine. */
+static bool is_about_to_join(int32_t pid)
+{
+	struct ferry_client parent = { .pid = parent_of_newborn(pid), .channel = -1 };
+
+	if (parent.pid == 0 || !find_machine(&parent))
+		return false;
+	ferry_client_disconnect(&parent.keeper);
+	return true;
+}
+
+static void sleep_a_millisecond(void)
+{
+	const struct timespec millisecond = { .tv_nsec = 1000000 };
+
+	(void)nanosleep(&millisecond, NULL);
+}
+
 /* Why no machine with the process was found. */
 static int why_not_found(int32_t pid)
 {
@@ -172,7 +223,6 @@ static int map_books(int fd, const struct ferry_books **books)
 static int ask_awake(struct ferry_client *client, const struct ferry_msg *msg,
 		      struct ferry_packet *packet)
 {
-	const struct timespec millisecond = { .tv_nsec = 1000000 };
 	int error = 0;
 
 	for (int waited = 0; waited < WAKE_MS; waited++) {
@@ -182,7 +232,7 @@ static int ask_awake(struct ferry_client *client, const struct ferry_msg *msg,
 		if (error != -EAGAIN)
 			return error;
 		close_fds(packet);
-		(void)nanosleep(&millisecond, NULL);
+		sleep_a_millisecond();
 	}
 	return -ETIMEDOUT;
 }
@@ -220,8 +270,11 @@ int ferry_client_open(struct ferry_client *client, int32_t pid, enum ferry_clien
 	memset(client, 0, sizeof(*client));
 	client->pid = pid;
 	client->channel = -1;
-	if (ferry_rundir_each(visit, client) == 0)
-		return why_not_found(pid);
+	while (!find_machine(client)) {
+		if (!is_about_to_join(pid))
+			return why_not_found(pid);
+		sleep_a_millisecond();
+	}
 	error = attach(client, mode);
 	if (error != 0)
 		ferry_client_disconnect(&client->keeper);
