@@ -124,28 +124,38 @@ static uint64_t features_of(const struct ferry_agent *agent)
 				  : PROGRAM_FEATURES | UFFD_FEATURE_MOVE;
 }
 
-/* Fork events need a right that the program may not have; the keeper may. */
-static int negotiate_program(struct ferry_agent *agent, int fd)
+/* Fork events need a right that the program may not have; the keeper may. => -EINVAL: this kernel
+ * has not all of these features, which it may say after having looked at the right. */
+static int negotiate_events(struct ferry_agent *agent, int fd)
 {
-	struct ferry_msg msg = {.version = FERRY_PROTO_VERSION, .kind = FERRY_MSG_API};
+	struct ferry_msg msg = {
+		.version = FERRY_PROTO_VERSION,
+		.kind = FERRY_MSG_API,
+		.a = features_of(agent),
+	};
 	struct ferry_packet answer;
-	int err;
+	int err = negotiate(fd, features_of(agent));
 
-	agent->uffd.evicts = agent->machine->copy_path == FERRY_COPY_PATH_BOTH;
-	err = negotiate(fd, features_of(agent));
-	if (err == -EINVAL && !agent->uffd.evicts) {
-		agent->uffd.evicts = true;
-		err = negotiate(fd, features_of(agent));
-	}
 	if (err != -EPERM)
 		return err;
-	msg.a = features_of(agent);
 	err = ferry_agent_request(agent, &msg, &fd, 1, &answer);
-	if (!err && answer.msg.status == 0)
-		return 0;
+	if (!err && (answer.msg.status == 0 || answer.msg.status == -EINVAL))
+		return answer.msg.status;
 	/* Without fork events a fork() closes the gate as ever: nothing is away. Only a clone in
 	 * assembler during a move could miss pages. */
 	return negotiate(fd, features_of(agent) & ~(uint64_t)UFFD_FEATURE_EVENT_FORK);
+}
+
+static int negotiate_program(struct ferry_agent *agent, int fd)
+{
+	int err;
+
+	agent->uffd.evicts = agent->machine->copy_path == FERRY_COPY_PATH_BOTH;
+	err = negotiate_events(agent, fd);
+	if (err != -EINVAL || agent->uffd.evicts)
+		return err;
+	agent->uffd.evicts = true;
+	return negotiate_events(agent, fd);
 }
 
 static int open_uffds(struct ferry_agent *agent, struct ferry_agent_start *start, int device)
