@@ -40,8 +40,8 @@
 enum {
 	MIDDLE_STACK = 16 * 1024,
 	READY_FAILED = 2,
-	STATUS_BYTES = 1024,
 	LEFT_MAIN_MS = 50,
+	LEAVE_MS = 100,
 	WORDS = 3, /* that a sleeping agent listens to */
 	FORK_LOOK_NS = 10000000,
 	LEGACY_SPARE = 64 * 1024,
@@ -86,15 +86,19 @@ static bool shares_memory(void *context, int32_t tid)
 	return *answer == 0 || *answer == -EPERM;
 }
 
-/* main() has left, and the process goes on: in its other threads, not in another program? */
-static bool main_is_zombie(int32_t pid)
+/* main() has left, and the process goes on: in its other threads, not in another program? A thread
+ * that ends tells so a little before it has no memory any more. */
+static bool has_left_main(int32_t pid)
 {
-	char status[STATUS_BYTES];
-	const char *state = NULL;
+	uint32_t never = 0;
+	int memory = 1;
 
-	if (ferry_tasks_status(pid, pid, status, sizeof(status)) > 0)
-		state = ferry_tasks_field(status, "State:");
-	return state && state[0] && state[1] == 'Z';
+	for (int waited = 0; waited < LEAVE_MS && memory == 1; waited++) {
+		memory = ferry_tasks_has_memory(pid);
+		if (memory == 1)
+			ferry_futex_wait(&never, 0, 1000000);
+	}
+	return memory == 0;
 }
 
 /* Does any thread of the program still share our memory? */
@@ -105,10 +109,10 @@ static bool program_shares_memory(const struct ferry_agent *agent)
 	/* /proc has other numbers than the kernel understands here: only main() can be asked for.
 	 */
 	if (agent->proc_pid != agent->pid)
-		return shares_memory(&answer, agent->pid) || main_is_zombie(agent->proc_pid);
+		return shares_memory(&answer, agent->pid) || has_left_main(agent->proc_pid);
 	if (ferry_tasks_walk(agent->pid, shares_memory, &answer))
 		return false;
-	return answer == 0 || (answer == -EPERM && main_is_zombie(agent->pid));
+	return answer == 0 || (answer == -EPERM && has_left_main(agent->pid));
 }
 
 static bool has_exited(int pidfd, int wait_ms)

@@ -113,6 +113,19 @@ long ferry_tasks_status(int32_t pid, int32_t tid, char *text, size_t size)
 	return have == 0 || have == -ENOENT ? -ESRCH : have;
 }
 
+int ferry_tasks_has_memory(int32_t pid)
+{
+	char path[PATH_BYTES], sizes[PATH_BYTES];
+	char *p = print_text(print_directory(path, pid), "/");
+	long have;
+
+	(void)print_text(print_decimal(p, (uint64_t)pid), "/statm");
+	have = ferry_tasks_read(path, sizes, sizeof(sizes));
+	if (have <= 0)
+		return have == 0 || have == -ENOENT ? -ESRCH : (int)have;
+	return sizes[0] != '0';
+}
+
 static bool starts_with(const char *line, const char *key)
 {
 	while (*key)

@@ -20,6 +20,9 @@ FERRY_MUST_CHECK long ferry_tasks_read(const char *path, char *text, size_t size
 /* Reads the status of a thread of pid (0: the own process), or as much as there is room for, with a
  * NUL behind it. => bytes, -errno. */
 FERRY_MUST_CHECK long ferry_tasks_status(int32_t pid, int32_t tid, char *text, size_t size);
+/* Has the main thread of pid memory still? One that has ended, while others go on, has none.
+ * => 1, 0, -errno. */
+FERRY_MUST_CHECK int ferry_tasks_has_memory(int32_t pid);
 /* => what stands behind key ("Uid:") at the start of a line of a status, NULL: no such line. */
 const char *ferry_tasks_field(const char *status, const char *key);
 
