@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh" || exit 1
 
 lines=${FERRY_SOAK:+20000000}
-lines=${lines:-$((1500000 / slow))}
+lines=${lines:-$((6000000 / (slow + 3)))} # it has to last until the ferry has begun
 seq "$lines" | awk 'BEGIN { srand(3) } { print $1, rand() }' >"$work/in"
 gzip -n -6 <"$work/in" >"$work/bare.gz"
 start --nodes 2x256M -- sh -c 'gzip -n -6 <"$0/in" >"$0/inside.gz"; exit $?' "$work"

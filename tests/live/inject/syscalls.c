@@ -19,6 +19,7 @@
 
 #include "base/sys.h"
 
+enum { PROCMAP_QUERY_CODE = 0x6611 };
 enum { MOVE_CODE = 0x05, COPY_CODE = 0x03, ZEROPAGE_CODE = 0x04, WP_CODE = 0x06, WAKE_CODE = 0x02 };
 
 static struct plan {
@@ -108,8 +109,10 @@ static int error_of(long nr, long b)
 }
 
 /* For ever this is the end of everything: a host without memory, an agent that cannot look. */
-static _Bool is_vital(long nr)
+static _Bool is_vital(long nr, long b)
 {
+	if (nr == SYS_ioctl)
+		return (b & 0xffff) == PROCMAP_QUERY_CODE;
 	return nr == SYS_poll || nr == SYS_read || nr == SYS_pread64 || nr == SYS_madvise;
 }
 
@@ -166,7 +169,7 @@ _Bool ferry_sys_inject(long nr, long a, long b, long *ret)
 	if (call == plan.at) {
 		__atomic_store_n(&plan.kind, kind, __ATOMIC_RELAXED);
 		note("% % %\n", call, kind, error);
-	} else if (!plan.for_ever || is_vital(nr) ||
+	} else if (!plan.for_ever || is_vital(nr, b) ||
 		   __atomic_load_n(&plan.kind, __ATOMIC_RELAXED) != kind) {
 		return 0;
 	}
