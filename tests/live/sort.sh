@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh" || exit 1
 
 lines=${FERRY_SOAK:+12000000}
-lines=${lines:-$((16000000 / (slow + 3)))} # it has to last until the ferry has begun
+lines=${lines:-$((60000000 / (slow + 14)))} # it has to last until the ferry has begun
 seq "$lines" | awk 'BEGIN { srand(7) } { printf "%012d %d\n", rand() * 1e12, $1 }' \
 	>"$work/in"
 LC_ALL=C sort --parallel=2 -S 60% -o "$work/bare" "$work/in"
