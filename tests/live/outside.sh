@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Seen from outside: gdb attaches, reads and breaks; strace and process_vm_readv look; all while
-# pages are ferried.
+# Seen from outside: gdb attaches, reads and breaks; strace, process_vm_readv and numastat look;
+# migratepages moves pages in its own way; all while pages are ferried.
 . "$(dirname "$0")/lib.sh" || exit 1
 
 start --nodes 3x256M -- "$programs/pingpong" outside 4096
@@ -54,6 +54,12 @@ fi
 if command -v strace >/dev/null; then
 	timeout 2 strace -f -p "$pid" -o "$work/strace" 2>/dev/null
 	grep -q 'State:.*[RS]' "/proc/$pid/status" || fail "stands still after strace"
+fi
+if command -v migratepages >/dev/null; then # the kernel's nodes, which are not ours
+	for _ in 1 2 3 4 5; do
+		numastat -p "$pid" >"$work/numastat" || fail "numastat: $(cat "$work/numastat")"
+		migratepages "$pid" all 0 || fail "migratepages"
+	done
 fi
 "$ferry" check "$pid" || fail "check"
 stop_ferry
