@@ -429,9 +429,10 @@ static void require_moving(struct live_mover *mover, const char *when)
 {
 	uint64_t *moved = &mover->reasons[live_reason("moved")];
 	uint64_t before = __atomic_load_n(moved, __ATOMIC_RELAXED);
-	uint64_t end = live_now_ns() + UINT64_C(20000000000);
+	uint64_t end = live_now_ns() + live_slow() * UINT64_C(20000000000);
 
-	while (nodes >= 2 && __atomic_load_n(moved, __ATOMIC_RELAXED) < before + 2000)
+	while (nodes >= 2 &&
+	       __atomic_load_n(moved, __ATOMIC_RELAXED) < before + 2000 / live_fewer())
 		REQUIRE(live_now_ns() < end, "%s: memory moves no more", when);
 }
 
