@@ -75,8 +75,10 @@ if $as_root; then
 		corner 0 reaper -- runuser -u nobody --
 		quiet
 	fi
+fi
 
-	# In another root there is no library to preload: one line, and the program runs.
+# In another root there is no library to preload: one line, and the program runs.
+if $as_root && command -v ldd >/dev/null; then
 	root=$work/root
 	mkdir -p "$root"
 	cp "$programs/corners" "$root/"
@@ -93,4 +95,4 @@ if $as_root; then
 fi
 assert_nothing_left
 echo "moved $total pages"
-[ "$total" -gt 50000 ] || fail "only $total pages moved"
+[ "$total" -gt $((50000 / fewer)) ] || fail "only $total pages moved"
