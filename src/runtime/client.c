@@ -3,11 +3,13 @@
 #define _GNU_SOURCE
 #include "runtime/client.h"
 
+#include "base/os.h"
 #include "runtime/rundir.h"
 #include "runtime/segment.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -237,6 +239,14 @@ static int ask_awake(struct ferry_client *client, const struct ferry_msg *msg,
 	return -ETIMEDOUT;
 }
 
+static void let_others_run(void)
+{
+	(void)sched_yield();
+}
+
+/* What readers of books need: they try again while their writer is at it. */
+static const struct ferry_os reader_os = { .yield = let_others_run };
+
 static int attach(struct ferry_client *client, enum ferry_client_mode mode)
 {
 	const struct ferry_msg msg = {
@@ -267,6 +277,8 @@ int ferry_client_open(struct ferry_client *client, int32_t pid, enum ferry_clien
 {
 	int error;
 
+	if (ferry_os == NULL) /* else there is an agent beside us, whose it is */
+		ferry_os = &reader_os;
 	memset(client, 0, sizeof(*client));
 	client->pid = pid;
 	client->channel = -1;
