@@ -225,7 +225,8 @@ static enum verdict judge_resident(struct ferry_mover *m, size_t index, struct f
 		ferry_mover_settle(m, index, -EBUSY, FERRY_REASON_UNSEEN);
 		return ANSWERED;
 	}
-	if (m->list->shared_only && entry->sharing == FERRY_SHARING_UNKNOWN && is_own(m, entry->va)) {
+	if (m->list->shared_only && entry->sharing == FERRY_SHARING_UNKNOWN &&
+	    is_own(m, entry->va)) {
 		ferry_mover_settle(m, index, ferry_pte_frame(*slot).node, FERRY_REASON_THERE);
 		return ANSWERED;
 	}

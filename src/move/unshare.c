@@ -4,7 +4,7 @@
  *
  * A page that is shared since a fork moves for all who share it (MOVE_ALL):
  *
- *      UNKNOWN --a look--> SHARED --unshare()--> UNSHARED --the next gather--> a page like any other
+ *      UNKNOWN --a look--> SHARED --unshare()--> UNSHARED --gather--> a page like any other
  *
  * First the others: each makes a copy of its own, and moves it. Then we: the copy is charged before
  * it is made, so that a node is never filled beyond its capacity. Who is the last one keeps the

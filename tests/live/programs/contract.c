@@ -3,8 +3,8 @@
  * contract.c - the rows of the contract of move_pages(), each in a process of its own.
  *
  * usage: contract machine    by both contracts, inside a machine: nodes 0 and 1 with memory, SMALL
- *                            small enough to be filled up, MEMORYLESS without, OFFLINE, and FORBIDDEN, which the
- *                            run may not use (--mems)
+ *                            small enough to be filled up, MEMORYLESS without, OFFLINE, and
+ *                            FORBIDDEN, which the run may not use (--mems)
  * usage: contract kernel     by that of Linux, bare, with the kernel's own call: real nodes 0 and 1
  *                            with memory, 2 without, and 3, which the cpuset leaves out. One line
  *                            for each row that it answers in another way.
@@ -296,7 +296,7 @@ static void check_pages(const int *told, const int *before)
 		int found = strchr("=U", state) != NULL ? KEPT : where_is(entry[i]);
 
 		if (mode != KERNEL && told[i] >= 0 && told[i] != KEPT && found != KEPT)
-			REQUIRE(found == told[i], "%s: entry %zu is on %d, and was said to be on %d",
+			REQUIRE(found == told[i], "%s: entry %zu is on %d, not on %d as was said",
 				row->id, i, found, told[i]);
 		if (mode != KERNEL && told[i] == KEPT && found != KEPT)
 			REQUIRE(found == before[i], "%s: entry %zu went from %d to %d", row->id, i,

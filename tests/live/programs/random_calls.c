@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * random_calls.c - touches, discards, unmaps, locks, forks and moves pages as a seed says, and prints
- * what each move_pages() answers. Run inside a machine by the contract of Linux, and bare on a host
- * with two nodes, it prints the same.
+ * random_calls.c - touches, discards, unmaps, locks, forks and moves pages as a seed says, and
+ * prints what each move_pages() answers. Run inside a machine by the contract of Linux, and bare on
+ * a host with two nodes, it prints the same.
  *
  * Left out is what is answered in another way on purpose: two entries of one page, wrong nodes
  * behind right ones, pinned pages. A copy that a write makes after a fork lies on the writer's
