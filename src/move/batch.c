@@ -311,7 +311,7 @@ static bool is_known_shared(const struct ferry_mover *m, const struct ferry_flig
 	uint64_t i = (page->va - m->look_va) >> FERRY_PAGE_SHIFT;
 
 	return m->look_pages > 0 && page->va >= m->look_va && i < m->look_pages &&
-	       (m->look[i] & (FERRY_MMU_PRESENT | FERRY_MMU_EXCLUSIVE)) == FERRY_MMU_PRESENT;
+	       ferry_mover_is_shared(m->look[i]);
 }
 
 static void launch(struct ferry_mover *m, uint32_t count)

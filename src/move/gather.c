@@ -166,13 +166,6 @@ static bool judge_shared(struct ferry_mover *m, size_t index, struct ferry_pte *
 	return true;
 }
 
-static bool is_own(struct ferry_mover *m, ferry_va va)
-{
-	const uint8_t own = FERRY_MMU_PRESENT | FERRY_MMU_EXCLUSIVE;
-
-	return (ferry_mover_look(m, va) & own) != FERRY_MMU_PRESENT;
-}
-
 /* A page that is away: is it somebody's? => false: put off. */
 static bool judge_held(struct ferry_mover *m, size_t index, struct ferry_pte *slot)
 {
@@ -226,7 +219,7 @@ static enum verdict judge_resident(struct ferry_mover *m, size_t index, struct f
 		return ANSWERED;
 	}
 	if (m->list->shared_only && entry->sharing == FERRY_SHARING_UNKNOWN &&
-	    is_own(m, entry->va)) {
+	    !ferry_mover_is_shared(ferry_mover_look(m, entry->va))) {
 		ferry_mover_settle(m, index, ferry_pte_frame(*slot).node, FERRY_REASON_THERE);
 		return ANSWERED;
 	}

@@ -107,6 +107,12 @@ static inline struct ferry_pte *ferry_mover_slot(struct ferry_mover *m, ferry_va
 	return m->leaf == NULL ? NULL : m->leaf + ferry_entry_index(va);
 }
 
+/* A page that is there, and not ours alone, by what the host says of it. */
+static inline bool ferry_mover_is_shared(uint8_t flags)
+{
+	return (flags & (FERRY_MMU_PRESENT | FERRY_MMU_EXCLUSIVE)) == FERRY_MMU_PRESENT;
+}
+
 /* Gives an entry its answer. */
 void ferry_mover_settle(struct ferry_mover *m, size_t index, int32_t status,
 			enum ferry_reason reason);

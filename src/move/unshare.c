@@ -105,10 +105,9 @@ static bool make_room(struct ferry_mover *m, uint32_t node, uint32_t pages)
 /* Is the page another process's, too? An entry without COW is charged already. */
 static bool needs_charge(struct ferry_mover *m, ferry_va va, const struct ferry_pte *slot)
 {
-	const uint8_t shared = FERRY_MMU_PRESENT, own = FERRY_MMU_PRESENT | FERRY_MMU_EXCLUSIVE;
-
 	return slot != NULL && ferry_pte_state(*slot) == FERRY_PTE_MAPPED &&
-	       ferry_pte_has(*slot, FERRY_PTE_COW) && (ferry_mover_look(m, va) & own) == shared;
+	       ferry_pte_has(*slot, FERRY_PTE_COW) &&
+	       ferry_mover_is_shared(ferry_mover_look(m, va));
 }
 
 /* Charges the copy that is to be made of page i. => 0, -ENOMEM. */

@@ -13,7 +13,6 @@
 #include "live.h"
 
 #include <liburing.h>
-#include <sched.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -360,16 +359,6 @@ static void await_small_node(void)
 	} while (nodes[SMALL].used_bytes != 0);
 }
 
-/* What is touched first, by whomever, is on node 0. */
-static void stay_on_node_0(void)
-{
-	cpu_set_t cpus;
-
-	CPU_ZERO(&cpus);
-	CPU_SET(0, &cpus);
-	REQUIRE(sched_setaffinity(0, sizeof(cpus), &cpus) == 0, "CPU 0: %s", strerror(errno));
-}
-
 static int run_row(size_t index, enum mode its_mode)
 {
 	char number[24];
@@ -413,7 +402,7 @@ static int run_rows(bool kernel)
 int main(int argc, char **argv)
 {
 	live_watchdog(300);
-	stay_on_node_0();
+	live_stay_on_node_0();
 	if (argc == 2)
 		return run_rows(strcmp(argv[1], "kernel") == 0);
 	REQUIRE(argc == 4, "usage: contract machine|kernel");

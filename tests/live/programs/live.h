@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -36,6 +37,13 @@ enum { PAGE = 4096, PAGE_WORDS = PAGE / 8, HUGE_PAGE = 2 << 20, MOVE_MAX = 512 }
 	do {                                    \
 		if (!(cond))                    \
 			LIVE_FAIL(__VA_ARGS__); \
+	} while (0)
+
+#define LIVE_EXPECT(got, want)                                                              \
+	do {                                                                                \
+		long got_ = (long)(got), want_ = (long)(want);                              \
+		REQUIRE(got_ == want_, "line %d: %s is %ld, not %ld", __LINE__, #got, got_, \
+			want_);                                                             \
 	} while (0)
 
 static inline uint64_t live_now_ns(void)
@@ -172,6 +180,16 @@ static inline bool live_told_to_stop(void)
 	const char *path = getenv("FERRY_TEST_STOP");
 
 	return path == NULL || access(path, F_OK) == 0;
+}
+
+/* What is touched first, by whomever, is on node 0. */
+static inline void live_stay_on_node_0(void)
+{
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	CPU_SET(0, &cpus);
+	REQUIRE(sched_setaffinity(0, sizeof(cpus), &cpus) == 0, "CPU 0: %s", strerror(errno));
 }
 
 static inline void *live_map(size_t bytes)

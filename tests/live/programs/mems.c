@@ -17,13 +17,6 @@ enum { COUNT = 64, MAX_COUNT = 100, MEMORYLESS_NODE = 3, NO_NODE = 9, UNWRITTEN 
 static void *pages[COUNT];
 static int targets[COUNT], status[COUNT];
 
-#define EXPECT(got, want)                                                                   \
-	do {                                                                                \
-		long got_ = (long)(got), want_ = (long)(want);                              \
-		REQUIRE(got_ == want_, "line %d: %s is %ld, not %ld", __LINE__, #got, got_, \
-			want_);                                                             \
-	} while (0)
-
 static char *make_area(void)
 {
 	char *area = live_map((size_t)COUNT * PAGE);
@@ -38,7 +31,7 @@ static char *make_area(void)
 /* Every page is on a node of the set (a bit each). */
 static void expect_on(unsigned nodes)
 {
-	EXPECT(ferry_move_pages(0, COUNT, pages, NULL, status, FERRY_MOVE), 0);
+	LIVE_EXPECT(ferry_move_pages(0, COUNT, pages, NULL, status, FERRY_MOVE), 0);
 	for (size_t i = 0; i < COUNT; i++)
 		REQUIRE(status[i] >= 0 && (nodes >> status[i] & 1) != 0,
 			"page %zu is on %d, and the nodes are %x", i, status[i], nodes);
@@ -56,7 +49,7 @@ static void expect_refusal(pid_t pid, int first, int last, int want)
 {
 	int before[COUNT];
 
-	EXPECT(ferry_move_pages(pid, COUNT, pages, NULL, before, FERRY_MOVE), 0);
+	LIVE_EXPECT(ferry_move_pages(pid, COUNT, pages, NULL, before, FERRY_MOVE), 0);
 	for (int i = 0; i < COUNT; i++) {
 		targets[i] = before[i];
 		status[i] = UNWRITTEN;
@@ -64,13 +57,13 @@ static void expect_refusal(pid_t pid, int first, int last, int want)
 	targets[0] = before[0] == 1 ? 0 : 1;
 	targets[COUNT - 2] = first;
 	targets[COUNT - 1] = last;
-	EXPECT(ferry_move_pages(pid, COUNT, pages, targets, status, FERRY_MOVE), want);
-	EXPECT(by_kernel_name(pid, COUNT, pages, targets), want);
+	LIVE_EXPECT(ferry_move_pages(pid, COUNT, pages, targets, status, FERRY_MOVE), want);
+	LIVE_EXPECT(by_kernel_name(pid, COUNT, pages, targets), want);
 	for (int i = 0; i < COUNT; i++)
-		EXPECT(status[i], UNWRITTEN);
-	EXPECT(ferry_move_pages(pid, COUNT, pages, NULL, status, FERRY_MOVE), 0);
+		LIVE_EXPECT(status[i], UNWRITTEN);
+	LIVE_EXPECT(ferry_move_pages(pid, COUNT, pages, NULL, status, FERRY_MOVE), 0);
 	for (int i = 0; i < COUNT; i++)
-		EXPECT(status[i], before[i]);
+		LIVE_EXPECT(status[i], before[i]);
 }
 
 static void expect_refusals(pid_t pid)
@@ -83,8 +76,8 @@ static void expect_refusals(pid_t pid)
 	expect_refusal(pid, 2, NO_NODE, -EACCES);
 	expect_refusal(pid, NO_NODE, 2, -ENODEV);
 	expect_refusal(pid, -1, 2, -ENODEV);
-	EXPECT(ferry_move_range(pid, pages[0], PAGE, 2, NULL, &report), -EACCES);
-	EXPECT(ferry_move_range(pid, pages[0], PAGE, MEMORYLESS_NODE, NULL, &report), -ENODEV);
+	LIVE_EXPECT(ferry_move_range(pid, pages[0], PAGE, 2, NULL, &report), -EACCES);
+	LIVE_EXPECT(ferry_move_range(pid, pages[0], PAGE, MEMORYLESS_NODE, NULL, &report), -ENODEV);
 }
 
 /* Above the limit nothing is read or written: the arrays need not be there. */
@@ -96,17 +89,19 @@ static void expect_limit(pid_t pid)
 	void *nowhere = (void *)(uintptr_t)8;
 
 	for (size_t i = 0; i < sizeof(too_many) / sizeof(too_many[0]); i++) {
-		EXPECT(ferry_move_pages(pid, too_many[i], nowhere, nowhere, nowhere, FERRY_MOVE),
-		       -E2BIG);
-		EXPECT(ferry_move_pages(pid, too_many[i], NULL, NULL, NULL, FERRY_MOVE), -E2BIG);
-		EXPECT(by_kernel_name(pid, too_many[i], nowhere, nowhere), -E2BIG);
+		LIVE_EXPECT(ferry_move_pages(pid, too_many[i], nowhere, nowhere, nowhere,
+					     FERRY_MOVE),
+			    -E2BIG);
+		LIVE_EXPECT(ferry_move_pages(pid, too_many[i], NULL, NULL, NULL, FERRY_MOVE),
+			    -E2BIG);
+		LIVE_EXPECT(by_kernel_name(pid, too_many[i], nowhere, nowhere), -E2BIG);
 		/* Flags are looked at before. */
-		EXPECT(ferry_move_pages(pid, too_many[i], nowhere, NULL, NULL, 1), -EINVAL);
+		LIVE_EXPECT(ferry_move_pages(pid, too_many[i], nowhere, NULL, NULL, 1), -EINVAL);
 	}
-	EXPECT(ferry_move_pages(pid, MAX_COUNT, nowhere, NULL, found, FERRY_MOVE), -EFAULT);
+	LIVE_EXPECT(ferry_move_pages(pid, MAX_COUNT, nowhere, NULL, found, FERRY_MOVE), -EFAULT);
 	for (size_t i = 0; i < MAX_COUNT; i++)
 		where[i] = pages[i % COUNT];
-	EXPECT(ferry_move_pages(pid, MAX_COUNT, where, NULL, found, FERRY_MOVE), 0);
+	LIVE_EXPECT(ferry_move_pages(pid, MAX_COUNT, where, NULL, found, FERRY_MOVE), 0);
 }
 
 static void set_mems(const char *nodes)
@@ -114,7 +109,7 @@ static void set_mems(const char *nodes)
 	char command[512];
 
 	(void)snprintf(command, sizeof(command), "%s mems %d %s", getenv("FERRY"), getpid(), nodes);
-	EXPECT(system(command), 0);
+	LIVE_EXPECT(system(command), 0);
 }
 
 /* In a child: the nodes are the parent's, and the parent may not move it elsewhere either. */
@@ -133,7 +128,8 @@ static void check_child(unsigned nodes, int forbidden)
 		expect_on(nodes);
 		for (int i = 0; i < COUNT; i++)
 			targets[i] = forbidden;
-		EXPECT(ferry_move_pages(0, COUNT, pages, targets, status, FERRY_MOVE), -EACCES);
+		LIVE_EXPECT(ferry_move_pages(0, COUNT, pages, targets, status, FERRY_MOVE),
+			    -EACCES);
 		(void)!read(go[0], &byte, 1);
 		_exit(0);
 	}
@@ -143,7 +139,7 @@ static void check_child(unsigned nodes, int forbidden)
 		long result = ferry_move_pages(child, 1, pages, targets, status, FERRY_MOVE);
 
 		if (result != -ESRCH) {
-			EXPECT(result, -EACCES);
+			LIVE_EXPECT(result, -EACCES);
 			break;
 		}
 		live_sleep_us(10000);
@@ -180,13 +176,14 @@ int main(int argc, char **argv)
 	char *again[] = { argv[0], (char *)"after-exec", NULL };
 
 	live_watchdog(60);
-	EXPECT(live_nodes(), 4);
+	LIVE_EXPECT(live_nodes(), 4);
 	(void)make_area();
 	if (argc > 1) {
 		expect_on(1 << 1 | 1 << 2);
 		for (int i = 0; i < COUNT; i++)
 			targets[i] = 0;
-		EXPECT(ferry_move_pages(0, COUNT, pages, targets, status, FERRY_MOVE), -EACCES);
+		LIVE_EXPECT(ferry_move_pages(0, COUNT, pages, targets, status, FERRY_MOVE),
+			    -EACCES);
 		check_child(1 << 1 | 1 << 2, 0);
 		printf("after exec\n");
 		return 0;

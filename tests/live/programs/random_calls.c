@@ -16,7 +16,6 @@
 #include "live.h"
 
 #include <inttypes.h>
-#include <sched.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -253,16 +252,6 @@ static void make_call(uint64_t number)
 		own_pages(&a);
 }
 
-/* What is touched first, by whomever, is on node 0. */
-static void stay_on_node_0(void)
-{
-	cpu_set_t cpus;
-
-	CPU_ZERO(&cpus);
-	CPU_SET(0, &cpus);
-	REQUIRE(sched_setaffinity(0, sizeof(cpus), &cpus) == 0, "CPU 0: %s", strerror(errno));
-}
-
 int main(int argc, char **argv)
 {
 	uint64_t calls;
@@ -272,7 +261,7 @@ int main(int argc, char **argv)
 	live_watchdog(600);
 	seed = strtoull(argv[1], NULL, 0) | 1;
 	calls = strtoull(argv[2], NULL, 0);
-	stay_on_node_0();
+	live_stay_on_node_0();
 	area = live_map_low((size_t)PAGES * APART * PAGE);
 	/* An agent that sleeps leaves it to the host what a read finds. */
 	REQUIRE(call(0, 1, &(void *){ area }, NULL, &status, FERRY_MOVE) == 0, "a query fails");

@@ -13,13 +13,6 @@
 
 enum { COUNT = 1024, CHILDREN = 3, FILL = 4096 };
 
-#define EXPECT(got, want)                                                                   \
-	do {                                                                                \
-		long got_ = (long)(got), want_ = (long)(want);                              \
-		REQUIRE(got_ == want_, "line %d: %s is %ld, not %ld", __LINE__, #got, got_, \
-			want_);                                                             \
-	} while (0)
-
 static struct child {
 	pid_t pid;
 	int to, from;
@@ -128,7 +121,7 @@ static void expect_all(int want)
 
 static void expect_on(pid_t pid, int node)
 {
-	EXPECT(ferry_move_pages(pid, COUNT, pages, NULL, status, FERRY_MOVE), 0);
+	LIVE_EXPECT(ferry_move_pages(pid, COUNT, pages, NULL, status, FERRY_MOVE), 0);
 	expect_all(node);
 }
 
@@ -139,7 +132,7 @@ static void make_area(void)
 	for (int i = 0; i < COUNT; i++)
 		pages[i] = area + (size_t)i * PAGE;
 	write_all(0);
-	EXPECT(move(0, 0, FERRY_MOVE) <= 0, 1);
+	LIVE_EXPECT(move(0, 0, FERRY_MOVE) <= 0, 1);
 	expect_all(0);
 }
 
@@ -148,13 +141,13 @@ static void all_who_share(void)
 	make_area();
 	for (int i = 0; i < CHILDREN; i++)
 		start_child(i);
-	EXPECT(move(0, 1, FERRY_MOVE), -ENOENT);
+	LIVE_EXPECT(move(0, 1, FERRY_MOVE), -ENOENT);
 	expect_all(-EACCES);
-	EXPECT(move(children[0].pid, 0, FERRY_MOVE), -ENOENT);
+	LIVE_EXPECT(move(children[0].pid, 0, FERRY_MOVE), -ENOENT);
 	expect_all(0); /* it is there already: that comes first */
 
 	/* Of the parent's; some of the children's agents may sleep still. */
-	EXPECT(move(0, 1, FERRY_MOVE_ALL), 0);
+	LIVE_EXPECT(move(0, 1, FERRY_MOVE_ALL), 0);
 	expect_all(1);
 	expect_on(0, 1);
 	for (int i = 0; i < CHILDREN; i++) {
@@ -162,7 +155,7 @@ static void all_who_share(void)
 		command(i, 'r');
 	}
 	/* They are no longer shared. */
-	EXPECT(move(children[1].pid, 2, FERRY_MOVE), 0);
+	LIVE_EXPECT(move(children[1].pid, 2, FERRY_MOVE), 0);
 	expect_all(2);
 	expect_on(0, 1);
 	for (int i = 0; i < CHILDREN; i++)
@@ -175,9 +168,9 @@ static void all_who_share(void)
 	start_child(CHILDREN - 1);
 	start_child(0);
 	command(0, 'w');
-	EXPECT(move(children[CHILDREN - 1].pid, 0, FERRY_MOVE), -ENOENT);
+	LIVE_EXPECT(move(children[CHILDREN - 1].pid, 0, FERRY_MOVE), -ENOENT);
 	expect_all(-EACCES);
-	EXPECT(move(children[CHILDREN - 1].pid, 0, FERRY_MOVE_ALL), 0);
+	LIVE_EXPECT(move(children[CHILDREN - 1].pid, 0, FERRY_MOVE_ALL), 0);
 	expect_all(0);
 	expect_on(0, 0);
 	/* It has written: its pages are its own, and nobody asked for them. */
@@ -198,15 +191,15 @@ static void no_room(void)
 	rest = live_map((size_t)FILL * PAGE);
 	for (int i = 0; i < FILL; i++)
 		rest[(size_t)i * PAGE] = 1;
-	EXPECT(ferry_move_range(0, rest, (size_t)FILL * PAGE, 0, NULL, NULL) != 0, 1);
+	LIVE_EXPECT(ferry_move_range(0, rest, (size_t)FILL * PAGE, 0, NULL, NULL) != 0, 1);
 	start_child(0);
-	EXPECT(move(0, 1, FERRY_MOVE_ALL), COUNT);
+	LIVE_EXPECT(move(0, 1, FERRY_MOVE_ALL), COUNT);
 	expect_all(-ENOMEM);
 	expect_on(0, 0);
 	expect_on(children[0].pid, 0);
 	command(0, 'r');
 	end_child(0);
-	EXPECT(move(0, 1, FERRY_MOVE_ALL), 0);
+	LIVE_EXPECT(move(0, 1, FERRY_MOVE_ALL), 0);
 	expect_all(1);
 	read_all(0, 1);
 }
@@ -282,7 +275,7 @@ static void storm(void)
 		kill(members[i], SIGKILL);
 		waitpid(members[i], NULL, 0);
 	}
-	EXPECT(move(0, 1, FERRY_MOVE_ALL) <= 0, 1);
+	LIVE_EXPECT(move(0, 1, FERRY_MOVE_ALL) <= 0, 1);
 	expect_all(1);
 	read_all(0, 1);
 	fprintf(stderr, "%u moves, %u members killed\n", moves, killed);
