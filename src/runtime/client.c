@@ -92,7 +92,8 @@ int ferry_client_connect(const char *path, struct ferry_client_machine *machine)
 
 void ferry_client_disconnect(struct ferry_client_machine *machine)
 {
-	ferry_segment_unmap(machine->machine);
+	if (machine->machine != NULL)
+		ferry_segment_unmap(machine->machine);
 	(void)close(machine->control);
 }
 

@@ -15,7 +15,7 @@
 /* A connection to a keeper. */
 struct ferry_client_machine {
 	int control;
-	const struct ferry_machine *machine;
+	const struct ferry_machine *machine; /* NULL: who needed it longer has taken it over */
 };
 
 /* A connection to a process of a machine. */

@@ -15,12 +15,19 @@
 #include "base/os.h"
 #include "base/sys.h"
 #include "engine/check.h"
+#include "map/region.h"
 #include "move/move_pages.h"
 #include "runtime/agent.h"
+#include "runtime/arrays.h"
+#include "runtime/mailbox.h"
 #include "runtime/thread.h"
 #include "runtime/zone.h"
 
-enum { ANSWER_MS = 10000, PROGRESS_NS = 50000000 };
+enum {
+	ANSWER_MS = 10000,
+	PROGRESS_NS = 50000000,
+	KNOWN_PAGES = 64, /* of a call: so many are looked up one by one */
+};
 
 /* Says something to which no answer is due; the other side may be gone, and then it does not
  * matter. */
@@ -164,84 +171,202 @@ static void serve_range(struct client *client, const struct ferry_msg *msg)
 	finish(client, &done);
 }
 
-/* The arrays of MOVE_PAGES lie one behind the other in a memfd of the client's. It may write there
- * while we work, so inputs are copied first; it must not shrink it, so the size is sealed. */
-static int64_t serve_arrays(struct client *client, const struct ferry_msg *msg, int fd)
-{
-	size_t count = msg->a;
-	size_t in_bytes = count * (sizeof(uint64_t) + sizeof(int32_t));
-	size_t out_bytes = count * (sizeof(int32_t) + 1);
-	char *own = ferry_zone_alloc(in_bytes + out_bytes);
-	struct ferry_move_call call;
-	int64_t result = -ENOMEM;
-	size_t got = 0;
+/* One move_pages() call of a client's. Its arrays lie at an offset in a memfd: the client may write
+ * there while we work, so inputs are copied first. */
+struct call {
+	int fd;
+	size_t arrays_at;
+	size_t count;
+	bool seed;
+	bool move_all;
+	bool shared_only;
+};
 
-	if (!own)
-		return -ENOMEM;
-	while (got < in_bytes) {
-		long n = ferry_sys4(SYS_pread64, fd, own + got, in_bytes - got, got);
+static int read_all(int fd, char *bytes, size_t len, size_t at)
+{
+	while (len) {
+		long n = ferry_sys4(SYS_pread64, fd, bytes, len, at);
 
 		if (n == -EINTR)
 			continue;
 		if (n <= 0)
-			break;
-		got += (size_t)n;
+			return -EFAULT;
+		bytes += n;
+		len -= (size_t)n;
+		at += (size_t)n;
 	}
-	call = (struct ferry_move_call){
-		.count = count,
-		.pages = (const uint64_t *)(const void *)own,
-		.nodes = (const int32_t *)(const void *)(own + count * sizeof(uint64_t)),
-		.status = (int32_t *)(void *)(own + in_bytes),
-		.reasons = (uint8_t *)own + in_bytes + count * sizeof(int32_t),
-		.seed = (msg->flags & FERRY_MSG_FLAG_SEED) != 0,
-		.move_all = (msg->flags & FERRY_MSG_FLAG_MOVE_ALL) != 0,
-		.shared_only = (msg->flags & FERRY_MSG_FLAG_SHARED) != 0,
-		.stall_budget_ns = msg->c,
-	};
-	if (got == in_bytes) {
-		ferry_house_scan(client->agent);
-		result = ferry_move_pages_in(&client->agent->space, &call);
-	} else {
-		result = -EFAULT;
-	}
-	for (size_t at = 0; at < out_bytes;) {
-		long n = ferry_sys4(SYS_pwrite64, fd, own + in_bytes + at, out_bytes - at,
-				    in_bytes + at);
+	return 0;
+}
+
+static int write_all(int fd, const char *bytes, size_t len, size_t at)
+{
+	while (len) {
+		long n = ferry_sys4(SYS_pwrite64, fd, bytes, len, at);
 
 		if (n == -EINTR)
 			continue;
-		if (n <= 0) {
-			result = -EFAULT;
-			break;
-		}
+		if (n <= 0)
+			return -EFAULT;
+		bytes += n;
+		len -= (size_t)n;
 		at += (size_t)n;
+	}
+	return 0;
+}
+
+/* Memory that was mapped without our knowledge is found first, if the call may mean such. */
+static void look_for_pages(struct ferry_agent *agent, const uint64_t *pages, size_t count)
+{
+	bool known = count <= KNOWN_PAGES;
+
+	ferry_lock_acquire(&agent->space.lock);
+	for (size_t i = 0; i < count && known; i++)
+		known = ferry_region_find(agent->books, pages[i]) != NULL;
+	ferry_lock_release(&agent->space.lock);
+	if (known)
+		ferry_house_look_for_rings(agent);
+	else
+		ferry_house_scan(agent);
+}
+
+static int64_t serve_call(struct ferry_agent *agent, const struct call *c)
+{
+	size_t in_bytes = ferry_arrays_status_at(c->count);
+	size_t out_bytes = ferry_arrays_size(c->count) - in_bytes;
+	char *own = ferry_zone_alloc(in_bytes + out_bytes);
+	int64_t result;
+
+	if (!own)
+		return -ENOMEM;
+	result = read_all(c->fd, own, in_bytes, c->arrays_at);
+	if (!result) {
+		struct ferry_move_call call = {
+			.count = c->count,
+			.pages = (const uint64_t *)(const void *)own,
+			.nodes = (const int32_t *)(const void *)(own +
+								 ferry_arrays_nodes_at(c->count)),
+			.status = (int32_t *)(void *)(own + in_bytes),
+			.reasons = (uint8_t *)own + ferry_arrays_reasons_at(c->count),
+			.seed = c->seed,
+			.move_all = c->move_all,
+			.shared_only = c->shared_only,
+		};
+
+		look_for_pages(agent, call.pages, call.count);
+		result = ferry_move_pages_in(&agent->space, &call);
+		if (write_all(c->fd, own + in_bytes, out_bytes, c->arrays_at + in_bytes))
+			result = -EFAULT;
 	}
 	ferry_zone_free(own, in_bytes + out_bytes);
 	return result;
 }
 
-static uint64_t max_count(const struct client *client)
+static void serve_shared(struct client *client, const struct ferry_packet *packet)
 {
-	return client->rights == FERRY_CLIENT_SHARES ? FERRY_BATCH_MAX
-						     : client->agent->machine->max_count;
-}
+	struct ferry_msg done = {.status = -EINVAL};
 
-static void serve_pages(struct client *client, const struct ferry_packet *packet)
-{
-	struct ferry_msg done = {.status = -EPERM};
+	if (packet->fd_count && packet->msg.a <= FERRY_BATCH_MAX) {
+		const struct call call = {
+			.fd = packet->fds[0],
+			.count = packet->msg.a,
+			.move_all = true,
+			.shared_only = true,
+		};
+		int64_t result = serve_call(client->agent, &call);
 
-	if (packet->msg.a > max_count(client)) {
-		done.status = -E2BIG;
-	} else if (packet->fd_count < 1) {
-		done.status = -EINVAL;
-	} else if (may_move(client, packet->msg.flags)) {
-		int64_t result = serve_arrays(client, &packet->msg, packet->fds[0]);
-
-		/* -ENOENT of contract seed comes with valid statuses */
 		done.status = result < 0 ? (int32_t)result : 0;
-		done.a = result > 0 ? (uint64_t)result : 0;
 	}
 	finish(client, &done);
+}
+
+/* --- mailboxes -------------------------------------------------------------------------- */
+
+/* A page of the zone shows the head of the client's memfd. */
+static struct ferry_mailbox *open_mailbox(int fd, uint64_t *size_bytes)
+{
+	long seals = ferry_sys2(SYS_fcntl, fd, F_GET_SEALS);
+	long end = ferry_sys3(SYS_lseek, fd, 0, SEEK_END);
+	void *page;
+
+	if (seals < 0 || !(seals & F_SEAL_SHRINK) || end < (long)FERRY_MAILBOX_ARRAYS)
+		return NULL;
+	page = ferry_zone_alloc(FERRY_PAGE_SIZE);
+	if (page && ferry_zone_show(page, fd)) {
+		ferry_zone_free(page, FERRY_PAGE_SIZE);
+		page = NULL;
+	}
+	*size_bytes = (uint64_t)end;
+	return page;
+}
+
+static void close_mailbox(struct ferry_mailbox *mailbox)
+{
+	if (ferry_zone_hide(mailbox) == 0)
+		ferry_zone_free(mailbox, FERRY_PAGE_SIZE);
+}
+
+static int64_t serve_posted(struct client *client, const struct ferry_mailbox *mailbox, int fd,
+			    uint64_t size_bytes)
+{
+	uint32_t flags = __atomic_load_n(&mailbox->flags, __ATOMIC_RELAXED);
+	const struct call call = {
+		.fd = fd,
+		.arrays_at = FERRY_MAILBOX_ARRAYS,
+		.count = __atomic_load_n(&mailbox->count, __ATOMIC_RELAXED),
+		.seed = (flags & FERRY_MSG_FLAG_SEED) != 0,
+		.move_all = (flags & FERRY_MSG_FLAG_MOVE_ALL) != 0,
+	};
+
+	if (call.count > client->agent->machine->max_count)
+		return -E2BIG;
+	if (call.count > size_bytes ||
+	    ferry_arrays_size(call.count) > size_bytes - FERRY_MAILBOX_ARRAYS)
+		return -EINVAL;
+	return may_move(client, flags) ? serve_call(client->agent, &call) : -EPERM;
+}
+
+/* Until the client closes it or does not use it any more. */
+static void serve_mailbox(struct client *client, struct ferry_mailbox *mailbox, int fd,
+			  uint64_t size_bytes)
+{
+	uint64_t used_ns = ferry_clock_ns();
+
+	for (;;) {
+		enum ferry_mailbox_state state = ferry_mailbox_state(mailbox);
+		uint64_t idle_ns = ferry_clock_ns() - used_ns;
+
+		if (state == FERRY_MAILBOX_POSTED) {
+			mailbox->result = serve_posted(client, mailbox, fd, size_bytes);
+			(void)ferry_mailbox_change(mailbox, FERRY_MAILBOX_POSTED,
+						   FERRY_MAILBOX_IDLE);
+			ferry_house_ring(client->agent);
+			used_ns = ferry_clock_ns();
+		} else if (state != FERRY_MAILBOX_IDLE) {
+			return;
+		} else if (idle_ns < FERRY_MAILBOX_IDLE_NS) {
+			ferry_mailbox_wait(mailbox, state, FERRY_MAILBOX_IDLE_NS - idle_ns);
+		} else if (ferry_mailbox_change(mailbox, FERRY_MAILBOX_IDLE,
+						FERRY_MAILBOX_CLOSED)) {
+			return;
+		}
+	}
+}
+
+static void take_mailbox(struct client *client, const struct ferry_packet *packet)
+{
+	struct ferry_msg done = {.status = -EINVAL};
+	struct ferry_mailbox *mailbox = NULL;
+	uint64_t size_bytes = 0;
+
+	if (packet->fd_count) {
+		mailbox = open_mailbox(packet->fds[0], &size_bytes);
+		done.status = mailbox ? 0 : -ENOMEM;
+	}
+	finish(client, &done);
+	if (!mailbox)
+		return;
+	serve_mailbox(client, mailbox, packet->fds[0], size_bytes);
+	close_mailbox(mailbox);
 }
 
 static void send_line(void *context, const char *text)
@@ -329,9 +454,7 @@ static void serve_home(struct client *client, const struct ferry_msg *msg)
 /* The agent of a relative has its one request, and nobody else has that. */
 static bool may_ask(const struct client *client, const struct ferry_msg *msg)
 {
-	bool shared = msg->kind == FERRY_MSG_MOVE_PAGES && msg->flags & FERRY_MSG_FLAG_SHARED;
-
-	return shared == (client->rights == FERRY_CLIENT_SHARES);
+	return (msg->kind == FERRY_MSG_SHARED) == (client->rights == FERRY_CLIENT_SHARES);
 }
 
 static void serve_request(struct client *client, const struct ferry_packet *packet)
@@ -349,8 +472,11 @@ static void serve_request(struct client *client, const struct ferry_packet *pack
 	case FERRY_MSG_MOVE_RANGE:
 		serve_range(client, &packet->msg);
 		break;
-	case FERRY_MSG_MOVE_PAGES:
-		serve_pages(client, packet);
+	case FERRY_MSG_MAILBOX:
+		take_mailbox(client, packet);
+		break;
+	case FERRY_MSG_SHARED:
+		serve_shared(client, packet);
 		break;
 	case FERRY_MSG_CHECK:
 	case FERRY_MSG_DUMP:

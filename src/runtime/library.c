@@ -85,20 +85,6 @@ static int open_other(struct ferry_client *client, pid_t pid, enum ferry_client_
 
 /* --- move_pages -------------------------------------------------------------------------- */
 
-static long move_other(pid_t pid, const struct ferry_remote_call *call)
-{
-	struct ferry_client client;
-	int64_t result =
-		ferry_remote_open(&client, pid, call->flags,
-				  call->nodes != NULL ? FERRY_CLIENT_ASK : FERRY_CLIENT_LOOK);
-
-	if (result != 0)
-		return (long)result;
-	result = ferry_remote_move_pages(&client, call);
-	ferry_client_close(&client);
-	return (long)result;
-}
-
 PUBLIC long ferry_move_pages_reasons(pid_t pid, size_t count, void *const *pages, const int *nodes,
 				     int *status, uint8_t *reasons, unsigned flags)
 {
@@ -115,7 +101,7 @@ PUBLIC long ferry_move_pages_reasons(pid_t pid, size_t count, void *const *pages
 	long result = check_flags(flags);
 
 	if (result == 0 && !is_own(pid)) {
-		result = move_other(pid, &call);
+		result = (long)ferry_remote_move_pages(pid, &call);
 	} else if (result == 0) {
 		interface = own_interface();
 		result = interface == NULL ? -ESRCH

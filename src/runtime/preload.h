@@ -17,7 +17,6 @@
 
 #include "map/books.h"
 #include "runtime/proto.h"
-#include "runtime/remote.h"
 
 #define FERRY_EXPORT __attribute__((visibility("default")))
 
@@ -49,9 +48,6 @@ int ferry_preload_judge_name(const char *name);
 void ferry_preload_tell(const struct ferry_msg *msg);
 /* The next definition of a symbol after ours. Never NULL: dies with a line if there is none. */
 void *ferry_preload_next(const char *symbol);
-/* move_pages() on another process, by way of the keeper; pointers are the caller's, unchecked,
- * flags are checked and name a contract. => pages not moved, -errno. */
-int64_t ferry_preload_other(int pid, const struct ferry_remote_call *call);
 /* Asks the agent to take on the identity of the calling thread, once that has changed.
  * one_thread: the call was about it alone. errno stays. */
 void ferry_preload_follow(bool one_thread);

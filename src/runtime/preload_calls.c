@@ -19,6 +19,7 @@
 #include "runtime/door.h"
 #include "runtime/interface.h"
 #include "runtime/preload.h"
+#include "runtime/remote.h"
 #include "runtime/thread.h"
 #include "runtime/user.h"
 
@@ -338,7 +339,7 @@ static int64_t call_other(int pid, const struct call *c)
 		.flags = c->flags,
 	};
 
-	return ferry_preload_other(pid, &other);
+	return ferry_remote_move_pages(pid, &other);
 }
 
 static int64_t move_pages_linux(int pid, const struct call *given)

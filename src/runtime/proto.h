@@ -24,7 +24,7 @@
 #include "base/nodeset.h"
 #include "base/types.h"
 
-enum { FERRY_PROTO_VERSION = 3, FERRY_MSG_FDS_MAX = 4, FERRY_MSG_TEXT = 640 };
+enum { FERRY_PROTO_VERSION = 4, FERRY_MSG_FDS_MAX = 4, FERRY_MSG_TEXT = 640 };
 
 #define FERRY_JOIN_ENV "PAGEFERRY_JOIN"
 
@@ -56,7 +56,7 @@ enum ferry_msg_kind {
 	FERRY_MSG_SHARER,    /* agent -> keeper on up. It looks for the processes that may share
 				pages with its own since a fork. a = process slot to begin at.
 				Answer OK, a = slot of the first one from there on, fds: a channel
-				to its agent that takes MOVE_PAGES with FLAG_SHARED only; status
+				to its agent that takes SHARED only; status
 				-EAGAIN (that one's agent sleeps, and is being woken), -ENOENT
 				(there is no more). */
 	FERRY_MSG_NOMEM,     /* agent -> keeper on up, no answer: a first touch found no frame
@@ -82,11 +82,12 @@ enum ferry_msg_kind {
 	FERRY_MSG_MOVE_RANGE, /* client -> agent on channel. a = start, b = end, node = target,
 				 nodes = from, c = stall budget ns (0: default), d = bytes/s (0: no
 				 limit), flags */
-	FERRY_MSG_MOVE_PAGES, /* client -> agent. a = count, flags, c = stall budget. fds: a memfd
-				 with uint64_t pages[count], int32_t nodes[count], int32_t
-				 status[count], uint8_t reasons[count], in this order; the agent
-				 fills the last two. With FLAG_SHARED, which goes with
-				 FLAG_MOVE_ALL: only pages that are shared since a fork. */
+	FERRY_MSG_MAILBOX,    /* client -> agent. fds: a memfd that cannot shrink, with a struct
+				 ferry_mailbox (mailbox.h): move_pages() calls come through it from
+				 now on, and nothing through the channel. Answer DONE. */
+	FERRY_MSG_SHARED,     /* agent -> agent of a relative. a = count. fds: a memfd with the
+				 arrays of a move_pages() call with MOVE_ALL (arrays.h), of which
+				 only pages that are shared since a fork are to move. */
 	FERRY_MSG_CHECK,      /* client -> agent. flags bit 0: compare with the host too (closes the
 				 gate). Answers LINE per breach, DONE with a = breaches. */
 	FERRY_MSG_DUMP,       /* client -> agent. Answers LINEs, DONE. */
@@ -115,14 +116,13 @@ enum ferry_msg_flag {
 	FERRY_MSG_FLAG_STOPPED = 1 << 3, /* in DONE: the move was cancelled by the client */
 	FERRY_MSG_FLAG_LOOK = 1 << 4,    /* in ATTACH: the client will only read */
 	FERRY_MSG_FLAG_HOLD = 1 << 5,    /* in HOME: until the channel is closed */
-	FERRY_MSG_FLAG_SHARED = 1 << 6,  /* in MOVE_PAGES */
 };
 
 /* What whoever is at the other end of a channel may ask an agent for. */
 enum ferry_client_rights {
 	FERRY_CLIENT_MOVES,     /* anything but MOVE_ALL */
 	FERRY_CLIENT_MOVES_ALL, /* anything */
-	FERRY_CLIENT_SHARES,    /* only moves with FLAG_SHARED: the agent of a relative */
+	FERRY_CLIENT_SHARES,    /* only SHARED: the agent of a relative */
 };
 
 struct ferry_msg {

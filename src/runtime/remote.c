@@ -5,26 +5,40 @@
 
 #include "base/sys.h"
 #include "move/move_pages.h"
+#include "runtime/arrays.h"
+#include "runtime/mailbox.h"
 #include "runtime/reason.h"
+#include "runtime/segment.h"
+#include "runtime/tasks.h"
 #include "runtime/user.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { QUERY_CHUNK = 4096 };
+enum {
+	QUERY_CHUNK = 4096,
+	AGENTS_MAX = 3, /* that may be killed over one call */
+};
 
-/* A process that no machine manages is the kernel's. It is asked whether it is there, whether we
- * may, and whether it has memory at all; its word on nodes would be of the host's. */
+/* What the kernel says of a call on that process that names no pages: whether it is there, whether
+ * the calling thread may, and whether it has memory at all. => 0, -errno. */
+static int ask_kernel(int32_t pid, unsigned flags)
+{
+	return (int)ferry_sys6(SYS_move_pages, pid, 0, 0, 0, 0,
+			       (long)(flags & (FERRY_MOVE | FERRY_MOVE_ALL)));
+}
+
+/* A process that no machine manages is the kernel's; its word on nodes would be of the host's. */
 static int why_unmanaged(int32_t pid, unsigned flags)
 {
-	long result = ferry_sys6(SYS_move_pages, pid, 0, 0, 0, 0,
-				 (long)(flags & (FERRY_MOVE | FERRY_MOVE_ALL)));
+	int error = ask_kernel(pid, flags);
 
-	return result < 0 && result != -ENOSYS ? (int)result : -ESRCH;
+	return error < 0 && error != -ENOSYS ? error : -ESRCH;
 }
 
 int ferry_remote_open(struct ferry_client *client, int32_t pid, unsigned flags,
@@ -35,50 +49,231 @@ int ferry_remote_open(struct ferry_client *client, int32_t pid, unsigned flags,
 	return error == -ENOENT || error == -ESRCH ? why_unmanaged(pid, flags) : error;
 }
 
-/* pages, nodes, status, reasons: as FERRY_MSG_MOVE_PAGES wants them. */
+static bool is_seed(const struct ferry_machine *machine, unsigned flags)
+{
+	if ((flags & (FERRY_CONTRACT_LINUX | FERRY_CONTRACT_SEED)) != 0)
+		return (flags & FERRY_CONTRACT_SEED) != 0;
+	return machine->contract != FERRY_CONTRACT_LINUX_ALL;
+}
+
+/* --- the mailbox of an agent ----------------------------------------------------------------- */
+
+enum {
+	KEPT_MAX = 4,
+	KEPT_COUNT_MAX = 131072, /* pages of a call: a mailbox for more is not kept */
+	COUNT_MIN = 1024,
+	LOOK_NS = 100000000, /* how soon an agent's end is noticed */
+};
+
+/* Our side of a mailbox. */
+struct mailbox {
+	struct ferry_mailbox *shared; /* NULL: there is none */
+	const struct ferry_machine *machine;
+	size_t count_max;
+	uint32_t slot, joins;
+	int32_t pid, agent_pid;
+};
+
+/*
+ * Mailboxes that nobody uses just now, for the next call. A place is taken only to copy what is
+ * in it. A forked child finds its parent's, and forgets them.
+ */
+static struct kept {
+	uint32_t taken; /* (a) process that is at it, 0: nobody */
+	int32_t owner;  /* process whose mailbox it is */
+	struct mailbox mailbox;
+} kept[KEPT_MAX];
+static uint32_t next_victim; /* (a) */
+
+static size_t size_of(const struct mailbox *mailbox)
+{
+	return FERRY_MAILBOX_ARRAYS + ferry_arrays_size(mailbox->count_max);
+}
+
+static void throw_away(struct mailbox *mailbox)
+{
+	if (mailbox->shared == NULL)
+		return;
+	(void)ferry_mailbox_change(mailbox->shared, FERRY_MAILBOX_IDLE, FERRY_MAILBOX_CLOSED);
+	(void)munmap(mailbox->shared, size_of(mailbox));
+	ferry_segment_unmap(mailbox->machine);
+	mailbox->shared = NULL;
+}
+
+/* => true: the place is ours. Whoever had taken it in a parent of ours does not come back. */
+static bool take_place(struct kept *place, int32_t self)
+{
+	uint32_t taken = __atomic_load_n(&place->taken, __ATOMIC_RELAXED);
+
+	if (taken == (uint32_t)self ||
+	    !__atomic_compare_exchange_n(&place->taken, &taken, (uint32_t)self, false,
+					 __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		return false;
+	if (place->owner != self)
+		place->mailbox.shared = NULL;
+	place->owner = self;
+	return true;
+}
+
+static void leave_place(struct kept *place)
+{
+	__atomic_store_n(&place->taken, 0, __ATOMIC_RELEASE);
+}
+
+/* => a kept mailbox of that process; without one, its shared is NULL. */
+static struct mailbox take_kept(int32_t pid)
+{
+	struct mailbox found = { .shared = NULL };
+	int32_t self = getpid();
+
+	for (size_t i = 0; i < KEPT_MAX && found.shared == NULL; i++) {
+		if (!take_place(&kept[i], self))
+			continue;
+		if (kept[i].mailbox.shared != NULL && kept[i].mailbox.pid == pid) {
+			found = kept[i].mailbox;
+			kept[i].mailbox.shared = NULL;
+		}
+		leave_place(&kept[i]);
+	}
+	return found;
+}
+
+static void keep(struct mailbox *mailbox)
+{
+	uint32_t victim = __atomic_fetch_add(&next_victim, 1, __ATOMIC_RELAXED) % KEPT_MAX;
+	int32_t self = getpid();
+
+	if (mailbox->count_max > KEPT_COUNT_MAX) {
+		throw_away(mailbox);
+		return;
+	}
+	for (size_t i = 0; i <= KEPT_MAX && mailbox->shared != NULL; i++) {
+		struct kept *place = &kept[i < KEPT_MAX ? i : victim];
+		struct mailbox former;
+
+		if (!take_place(place, self))
+			continue;
+		former = place->mailbox;
+		if (former.shared == NULL || i == KEPT_MAX) {
+			place->mailbox = *mailbox;
+			*mailbox = former;
+		}
+		leave_place(place);
+	}
+	throw_away(mailbox);
+}
+
+/* => false: the agent is not the process's any more, or is gone. */
+static bool is_agent_there(const struct mailbox *mailbox)
+{
+	const struct ferry_process *process =
+		&ferry_machine_processes(mailbox->machine)[mailbox->slot];
+
+	return __atomic_load_n(&process->state, __ATOMIC_ACQUIRE) == FERRY_PROCESS_ALIVE &&
+	       __atomic_load_n(&process->pid, __ATOMIC_RELAXED) == mailbox->pid &&
+	       __atomic_load_n(&process->joins, __ATOMIC_RELAXED) == mailbox->joins &&
+	       __atomic_load_n(&process->agent_pid, __ATOMIC_RELAXED) == mailbox->agent_pid &&
+	       ferry_sys2(SYS_kill, mailbox->agent_pid, 0) != -ESRCH;
+}
+
+/* The keeper may be gone, so that the table is of the past, and nobody has reaped the agent. */
+static bool has_agent_ended(const struct mailbox *mailbox)
+{
+	char path[64], stat[512];
+	const char *name_end;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/stat", mailbox->agent_pid);
+	if (ferry_tasks_read(path, stat, sizeof(stat)) <= 0)
+		return false;
+	name_end = strrchr(stat, ')');
+	return name_end != NULL && (name_end[2] == 'Z' || name_end[2] == 'X');
+}
+
+/* The size is sealed: the agent need not fear to read behind the end. => a descriptor, -errno. */
+static int make_memory(struct mailbox *mailbox)
+{
+	size_t size = size_of(mailbox);
+	void *memory = MAP_FAILED;
+	int fd = memfd_create("pageferry-call", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	if (fd < 0)
+		return -ENOMEM;
+	if (ftruncate(fd, (off_t)size) == 0 &&
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) == 0)
+		memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (memory == MAP_FAILED) {
+		(void)close(fd);
+		return -ENOMEM;
+	}
+	mailbox->shared = memory;
+	return fd;
+}
+
+/* Takes the client's machine over. => 0, -EPIPE (the agent has left), -errno. */
+static int open_mailbox(struct ferry_client *client, size_t count, struct mailbox *mailbox)
+{
+	const struct ferry_msg msg = { .version = FERRY_PROTO_VERSION, .kind = FERRY_MSG_MAILBOX };
+	const struct ferry_process *process =
+		&ferry_machine_processes(client->keeper.machine)[client->slot];
+	struct ferry_msg done = { .status = 0 };
+	int fd, error;
+
+	*mailbox = (struct mailbox){
+		.machine = client->keeper.machine,
+		.count_max = count > COUNT_MIN ? count : COUNT_MIN,
+		.slot = client->slot,
+		.joins = __atomic_load_n(&process->joins, __ATOMIC_ACQUIRE),
+		.agent_pid = __atomic_load_n(&process->agent_pid, __ATOMIC_RELAXED),
+		.pid = client->pid,
+	};
+	fd = make_memory(mailbox);
+	if (fd < 0)
+		return fd;
+	client->keeper.machine = NULL;
+	error = ferry_client_ask(client, &msg, fd, NULL, &done);
+	if (error == 0)
+		error = done.status;
+	(void)close(fd);
+	if (error != 0)
+		throw_away(mailbox);
+	return error;
+}
+
+/* --- move_pages ---------------------------------------------------------------------------- */
+
+/* => true: *result is what the call returns, and neither books nor agent are needed for it. */
+static bool is_answered(const struct ferry_machine *machine, const struct ferry_remote_call *call,
+			int64_t *result)
+{
+	if (call->count > machine->max_count)
+		*result = -E2BIG;
+	else if (call->count == 0)
+		*result = call->nodes != NULL && is_seed(machine, call->flags) ? -ENOENT : 0;
+	else if (call->pages == NULL || call->status == NULL)
+		*result = -EFAULT;
+	else
+		return false;
+	return true;
+}
+
+/* pages, nodes, status, reasons: of a call with so many pages. */
 struct arrays {
-	int fd;
-	size_t size;
 	uint64_t *pages;
 	int32_t *nodes;
 	int32_t *status;
 	uint8_t *reasons;
 };
 
-static void free_arrays(struct arrays *a)
+static struct arrays lay_arrays(void *memory, size_t count)
 {
-	(void)munmap(a->pages, a->size);
-	(void)close(a->fd);
-}
+	char *at = memory;
 
-/* The size is sealed: the agent need not fear to read behind the end. */
-static int make_arrays(struct arrays *a, size_t count)
-{
-	void *memory = MAP_FAILED;
-
-	a->size = count * (sizeof(uint64_t) + 2 * sizeof(int32_t) + 1);
-	a->fd = memfd_create("pageferry-call", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (a->fd < 0)
-		return -ENOMEM;
-	if (ftruncate(a->fd, (off_t)a->size) == 0 &&
-	    fcntl(a->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) == 0)
-		memory = mmap(NULL, a->size, PROT_READ | PROT_WRITE, MAP_SHARED, a->fd, 0);
-	if (memory == MAP_FAILED) {
-		(void)close(a->fd);
-		return -ENOMEM;
-	}
-	a->pages = memory;
-	a->nodes = (int32_t *)(void *)(a->pages + count);
-	a->status = a->nodes + count;
-	a->reasons = (uint8_t *)(a->status + count);
-	return 0;
-}
-
-static bool is_seed(const struct ferry_client *client, unsigned flags)
-{
-	if ((flags & (FERRY_CONTRACT_LINUX | FERRY_CONTRACT_SEED)) != 0)
-		return (flags & FERRY_CONTRACT_SEED) != 0;
-	return client->keeper.machine->contract != FERRY_CONTRACT_LINUX_ALL;
+	return (struct arrays){
+		.pages = memory,
+		.nodes = (int32_t *)(void *)(at + ferry_arrays_nodes_at(count)),
+		.status = (int32_t *)(void *)(at + ferry_arrays_status_at(count)),
+		.reasons = (uint8_t *)at + ferry_arrays_reasons_at(count),
+	};
 }
 
 static int copy_in(const struct arrays *a, const struct ferry_remote_call *call)
@@ -105,60 +300,132 @@ static int copy_out(const struct arrays *a, const struct ferry_remote_call *call
 	return error;
 }
 
-static int64_t ask_move(struct ferry_client *client, const struct arrays *a,
-			const struct ferry_remote_call *call)
+/* => 0 with *result; -EPIPE: the agent has left before it answered. */
+static int post(const struct mailbox *mailbox, const struct ferry_remote_call *call,
+		int64_t *result)
 {
-	struct ferry_msg done, msg = {
-		.version = FERRY_PROTO_VERSION,
-		.kind = FERRY_MSG_MOVE_PAGES,
-		.a = call->count,
-		.flags = ((call->flags & FERRY_MOVE_ALL) != 0 ? FERRY_MSG_FLAG_MOVE_ALL : 0u) |
-			 (is_seed(client, call->flags) ? FERRY_MSG_FLAG_SEED : 0u),
-	};
-	int error = ferry_client_ask(client, &msg, a->fd, NULL, &done);
+	struct ferry_mailbox *shared = mailbox->shared;
 
-	if (error != 0)
-		return error == -EPIPE ? -ESRCH : error;
-	return done.status != 0 ? done.status : (int64_t)done.a;
+	shared->count = call->count;
+	shared->flags = ((call->flags & FERRY_MOVE_ALL) != 0 ? FERRY_MSG_FLAG_MOVE_ALL : 0u) |
+			(is_seed(mailbox->machine, call->flags) ? FERRY_MSG_FLAG_SEED : 0u);
+	if (!ferry_mailbox_change(shared, FERRY_MAILBOX_IDLE, FERRY_MAILBOX_POSTED))
+		return -EPIPE;
+	while (ferry_mailbox_state(shared) == FERRY_MAILBOX_POSTED) {
+		ferry_mailbox_wait(shared, FERRY_MAILBOX_POSTED, LOOK_NS);
+		if (ferry_mailbox_state(shared) == FERRY_MAILBOX_POSTED &&
+		    (!is_agent_there(mailbox) || has_agent_ended(mailbox)))
+			return -EPIPE;
+	}
+	*result = shared->result;
+	return 0;
 }
 
-static int64_t call_in(struct ferry_client *client, const struct arrays *a,
-		       const struct ferry_remote_call *call)
+/* => 0 with *result; -EPIPE as above. */
+static int move_by_mailbox(const struct mailbox *mailbox, const struct ferry_remote_call *call,
+			   int64_t *result)
 {
-	int64_t result = copy_in(a, call);
+	struct arrays a = lay_arrays((char *)mailbox->shared + FERRY_MAILBOX_ARRAYS, call->count);
 	int error;
 
-	if (result != 0)
-		return result;
-	if (call->nodes != NULL)
-		result = ask_move(client, a, call);
-	else
-		ferry_books_query_pages(client->books, call->count, a->pages, a->status,
-					a->reasons);
+	*result = copy_in(&a, call);
+	if (*result != 0)
+		return 0;
+	error = post(mailbox, call, result);
+	if (error != 0)
+		return error;
 	/* -ENOENT (seed) and -ENOMEM (linux, target full) come with statuses. */
-	if (result < 0 && result != -ENOENT && result != -ENOMEM)
-		return result;
-	error = copy_out(a, call);
-	return error != 0 ? error : result;
+	if (*result >= 0 || *result == -ENOENT || *result == -ENOMEM) {
+		error = copy_out(&a, call);
+		*result = error != 0 ? error : *result;
+	}
+	return 0;
 }
 
-int64_t ferry_remote_move_pages(struct ferry_client *client, const struct ferry_remote_call *call)
+/* By a mailbox of an earlier call, if the kernel lets the calling thread at the process still.
+ * => false: there is none that would do. */
+static bool move_by_kept(int32_t pid, const struct ferry_remote_call *call, int64_t *result)
 {
-	struct arrays arrays;
-	int64_t result;
+	struct mailbox mailbox = take_kept(pid);
+	bool done;
 
-	if (call->count > client->keeper.machine->max_count)
-		return -E2BIG;
-	if (call->count == 0)
-		return call->nodes != NULL && is_seed(client, call->flags) ? -ENOENT : 0;
-	if (call->pages == NULL || call->status == NULL)
-		return -EFAULT;
-	result = make_arrays(&arrays, call->count);
-	if (result != 0)
+	if (mailbox.shared == NULL)
+		return false;
+	done = call->count <= mailbox.count_max && is_agent_there(&mailbox) &&
+	       ask_kernel(pid, call->flags) == 0;
+	if (done && !is_answered(mailbox.machine, call, result))
+		done = move_by_mailbox(&mailbox, call, result) == 0 && *result != -EPERM;
+	if (done)
+		keep(&mailbox);
+	else
+		throw_away(&mailbox);
+	return done;
+}
+
+/* => 0 with *result; -EPIPE: the agent left meanwhile. */
+static int move_by_client(struct ferry_client *client, const struct ferry_remote_call *call,
+			  int64_t *result)
+{
+	struct mailbox mailbox;
+	int error = open_mailbox(client, call->count, &mailbox);
+
+	if (error != 0) {
+		*result = error;
+		return error == -EPIPE ? -EPIPE : 0;
+	}
+	error = move_by_mailbox(&mailbox, call, result);
+	if (error == 0)
+		keep(&mailbox);
+	else
+		throw_away(&mailbox);
+	return error;
+}
+
+static int64_t query(const struct ferry_client *client, const struct ferry_remote_call *call)
+{
+	size_t size = ferry_arrays_size(call->count);
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct arrays a;
+	int error;
+
+	if (memory == MAP_FAILED)
+		return -ENOMEM;
+	a = lay_arrays(memory, call->count);
+	error = copy_in(&a, call);
+	if (error == 0) {
+		ferry_books_query_pages(client->books, call->count, a.pages, a.status, a.reasons);
+		error = copy_out(&a, call);
+	}
+	(void)munmap(memory, size);
+	return error;
+}
+
+int64_t ferry_remote_move_pages(int32_t pid, const struct ferry_remote_call *call)
+{
+	const enum ferry_client_mode mode = call->nodes != NULL ? FERRY_CLIENT_ASK
+								: FERRY_CLIENT_LOOK;
+	struct ferry_client client;
+	int64_t result = 0;
+	int error = 0;
+
+	if (call->nodes != NULL && move_by_kept(pid, call, &result))
 		return result;
-	result = call_in(client, &arrays, call);
-	free_arrays(&arrays);
-	return result;
+	/* A process whose agent was killed over the call has another one soon. */
+	for (int i = 0; i < AGENTS_MAX; i++) {
+		error = ferry_remote_open(&client, pid, call->flags, mode);
+		if (error != 0)
+			return error;
+		if (!is_answered(client.keeper.machine, call, &result)) {
+			if (call->nodes != NULL)
+				error = move_by_client(&client, call, &result);
+			else
+				result = query(&client, call);
+		}
+		ferry_client_close(&client);
+		if (error == 0)
+			return result;
+	}
+	return -ESRCH;
 }
 
 /* --- ranges ------------------------------------------------------------------------------ */
@@ -196,7 +463,7 @@ int ferry_remote_move_range(struct ferry_client *client, struct ferry_msg *msg,
 	struct ferry_msg done;
 	int error;
 
-	if (is_seed(client, options != NULL ? options->flags : 0))
+	if (is_seed(client->keeper.machine, options != NULL ? options->flags : 0))
 		msg->flags |= FERRY_MSG_FLAG_SEED;
 	error = ferry_client_ask(client, msg, -1, &hooks, &done);
 	if (error == 0)

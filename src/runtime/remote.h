@@ -27,8 +27,14 @@ struct ferry_remote_call {
 FERRY_MUST_CHECK int ferry_remote_open(struct ferry_client *client, int32_t pid, unsigned flags,
 				       enum ferry_client_mode mode);
 
-/* All take an open client (mode ASK for moves). Returns are those of the public functions. */
-int64_t ferry_remote_move_pages(struct ferry_client *client, const struct ferry_remote_call *call);
+/*
+ * The whole call. A move leaves a mailbox at the other process's agent, which the next move finds;
+ * the calling thread's rights are looked at each time. If the agent is killed over it the call is
+ * made again. Any thread. Returns are those of move_pages().
+ */
+int64_t ferry_remote_move_pages(int32_t pid, const struct ferry_remote_call *call);
+
+/* These take an open client (mode ASK for moves). Returns are those of the public functions. */
 int ferry_remote_move_range(struct ferry_client *client, struct ferry_msg *msg,
 			    const struct ferry_move_options *options,
 			    struct ferry_move_report *report);

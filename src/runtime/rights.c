@@ -97,8 +97,8 @@ int ferry_rights_get(int32_t pid, int32_t tid, int32_t target_pid, struct ferry_
 		rights->read = false;
 		return -EPERM;
 	}
-	rights->read = rights->read && same_ids(target.uid, caller.uid[1]) &&
-		       same_ids(target.gid, caller.gid[1]);
+	rights->read = rights->read && same_ids(target.uid, caller.uid[0]) &&
+		       same_ids(target.gid, caller.gid[0]);
 	rights->read = rights->read || pid == target_pid; /* who looks into itself */
 	rights->read = rights->read || capable(&caller, &target, CAP_SYS_PTRACE);
 	rights->move_all = capable(&caller, &target, CAP_SYS_NICE);

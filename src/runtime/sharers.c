@@ -6,6 +6,7 @@
 
 #include "base/sys.h"
 #include "move/migrate.h"
+#include "runtime/arrays.h"
 #include "runtime/proto.h"
 #include "runtime/thread.h"
 
@@ -16,11 +17,10 @@ enum {
 	DONE_MS = 5000, /* a batch's own limits are far below */
 };
 
-/* Arrays as MOVE_PAGES has them, in a memfd. */
+/* Its arrays (arrays.h) are in a memfd. */
 struct call {
 	int fd;
 	uint32_t count;
-	size_t reasons_at;
 };
 
 static int write_all(int fd, const void *bytes, size_t length, size_t at)
@@ -30,17 +30,16 @@ static int write_all(int fd, const void *bytes, size_t length, size_t at)
 
 static int make_call(struct call *call, const ferry_va *va, const int32_t *target, uint32_t count)
 {
-	const size_t va_bytes = count * sizeof(va[0]), target_bytes = count * sizeof(target[0]);
 	int err;
 
 	call->count = count;
-	call->reasons_at = va_bytes + 2 * target_bytes;
 	call->fd = (int)ferry_sys2(SYS_memfd_create, "pageferry-call", CLOEXEC);
 	if (call->fd < 0)
 		return call->fd;
-	err = write_all(call->fd, va, va_bytes, 0);
+	err = write_all(call->fd, va, count * sizeof(va[0]), 0);
 	if (!err)
-		err = write_all(call->fd, target, target_bytes, va_bytes);
+		err = write_all(call->fd, target, count * sizeof(target[0]),
+				ferry_arrays_nodes_at(count));
 	if (err)
 		(void)ferry_sys1(SYS_close, call->fd);
 	return err;
@@ -85,9 +84,8 @@ static void ask(int channel, const struct call *call, int32_t *status)
 {
 	struct ferry_msg msg = {
 		.version = FERRY_PROTO_VERSION,
-		.kind = FERRY_MSG_MOVE_PAGES,
+		.kind = FERRY_MSG_SHARED,
 		.a = call->count,
-		.flags = FERRY_MSG_FLAG_MOVE_ALL | FERRY_MSG_FLAG_SHARED,
 	};
 	uint8_t reasons[FERRY_BATCH_MAX];
 	struct ferry_packet answer;
@@ -101,8 +99,8 @@ static void ask(int channel, const struct call *call, int32_t *status)
 	/* It has ended, or what it does takes too long to wait for. */
 	if (err)
 		return;
-	if (ferry_sys4(SYS_pread64, call->fd, reasons, call->count, call->reasons_at) !=
-	    (long)call->count)
+	if (ferry_sys4(SYS_pread64, call->fd, reasons, call->count,
+		       ferry_arrays_reasons_at(call->count)) != (long)call->count)
 		return;
 	for (uint32_t i = 0; i < call->count; i++)
 		if (reasons[i] == FERRY_REASON_FULL)

@@ -207,3 +207,24 @@ void ferry_zone_free(void *memory, size_t size_bytes)
 	zone.free[class] = page + 1;
 	unlock_zone();
 }
+
+static int put(void *page, int flags, int fd)
+{
+	long at = ferry_sys6(SYS_mmap, (long)page, FERRY_PAGE_SIZE, PROT_READ | PROT_WRITE,
+			     MAP_FIXED | flags, fd, 0);
+
+	if (at < 0 && at > -4096)
+		return (int)at;
+	(void)ferry_sys3(SYS_madvise, page, FERRY_PAGE_SIZE, MADV_DONTFORK);
+	return 0;
+}
+
+int ferry_zone_show(void *page, int fd)
+{
+	return put(page, MAP_SHARED, fd);
+}
+
+int ferry_zone_hide(void *page)
+{
+	return put(page, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+}
