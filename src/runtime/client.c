@@ -70,24 +70,30 @@ static int ask_keeper(int control, const struct ferry_msg *msg, struct ferry_pac
 	return -EPROTO;
 }
 
-int ferry_client_connect(const char *path, struct ferry_client_machine *machine)
+/* Takes the descriptor over. */
+static int greet(int control, struct ferry_client_machine *machine)
 {
 	const struct ferry_msg hello = { .version = FERRY_PROTO_VERSION, .kind = FERRY_MSG_HELLO };
 	struct ferry_packet packet;
 	int error;
 
-	machine->control = connect_to(path);
-	if (machine->control < 0)
-		return machine->control;
-	error = ask_keeper(machine->control, &hello, &packet);
+	machine->control = control;
+	if (control < 0)
+		return control;
+	error = ask_keeper(control, &hello, &packet);
 	if (error == 0) {
 		error = packet.fd_count == 1 ? ferry_segment_map(packet.fds[0], &machine->machine)
 					     : -EPROTO;
 		close_fds(&packet);
 	}
 	if (error != 0)
-		(void)close(machine->control);
+		(void)close(control);
 	return error;
+}
+
+int ferry_client_connect(const char *path, struct ferry_client_machine *machine)
+{
+	return greet(connect_to(path), machine);
 }
 
 void ferry_client_disconnect(struct ferry_client_machine *machine)
@@ -121,22 +127,31 @@ static bool find_slot(const struct ferry_machine *machine, int32_t pid, uint32_t
 	return found;
 }
 
+/* control: a connection to a keeper, or an error. => whether the process is in its machine, and the
+ * client's keeper is that one. */
+static bool look_in(struct ferry_client *client, int control)
+{
+	if (greet(control, &client->keeper) != 0)
+		return false;
+	if (find_slot(client->keeper.machine, client->pid, &client->slot))
+		return true;
+	ferry_client_disconnect(&client->keeper);
+	return false;
+}
+
 static int visit(void *context, const char *path, uint32_t uid, const char *name)
 {
-	struct ferry_client *client = context;
-
 	(void)uid;
 	(void)name;
-	if (ferry_client_connect(path, &client->keeper) != 0)
-		return 0;
-	if (find_slot(client->keeper.machine, client->pid, &client->slot))
-		return 1;
-	ferry_client_disconnect(&client->keeper);
-	return 0;
+	return look_in(context, connect_to(path));
 }
+
+int (*ferry_client_dial)(void);
 
 static bool find_machine(struct ferry_client *client)
 {
+	if (ferry_client_dial != NULL && look_in(client, ferry_client_dial()))
+		return true;
 	return ferry_rundir_each(visit, client) != 0;
 }
 

@@ -27,6 +27,10 @@ struct ferry_client {
 	const struct ferry_books *books; /* read-only */
 };
 
+/* => a connection to the keeper of the calling process's own machine, -errno. NULL, or set once by
+ * whoever knows a way where the keeper's socket cannot be opened by its path. */
+extern int (*ferry_client_dial)(void);
+
 /* => 0, -ECONNREFUSED (nobody listens: a stale socket), -EPROTO, -errno. */
 FERRY_MUST_CHECK int ferry_client_connect(const char *path, struct ferry_client_machine *machine);
 void ferry_client_disconnect(struct ferry_client_machine *machine);

@@ -26,14 +26,8 @@ static void turn_away(struct ferry_keeper *keeper)
 	keeper->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
-void ferry_clients_accept(struct ferry_keeper *keeper)
+static void add_client(struct ferry_keeper *keeper, int fd)
 {
-	int fd = accept4(keeper->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-
-	if (fd < 0 && (errno == EMFILE || errno == ENFILE))
-		turn_away(keeper);
-	if (fd < 0)
-		return;
 	for (uint32_t i = 0; i < FERRY_CLIENTS_MAX; i++) {
 		if (keeper->clients[i] >= 0)
 			continue;
@@ -43,6 +37,26 @@ void ferry_clients_accept(struct ferry_keeper *keeper)
 		return;
 	}
 	(void)close(fd);
+}
+
+void ferry_clients_accept(struct ferry_keeper *keeper)
+{
+	int fd = accept4(keeper->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE))
+		turn_away(keeper);
+	if (fd >= 0)
+		add_client(keeper, fd);
+}
+
+void ferry_clients_connect(struct ferry_keeper *keeper, struct ferry_packet *packet)
+{
+	for (uint32_t i = 0; i < packet->fd_count; i++) {
+		if (i == 0 && ferry_join_prepare_socket(packet->fds[i]) == 0)
+			add_client(keeper, packet->fds[i]);
+		else
+			(void)close(packet->fds[i]);
+	}
 }
 
 void ferry_clients_answer(int client, int status, const char *text, const int *fds,

@@ -7,6 +7,8 @@
 
 /* Somebody connects. */
 void ferry_clients_accept(struct ferry_keeper *keeper);
+/* A CONNECT came from the join socket. Takes the packet's descriptors over. */
+void ferry_clients_connect(struct ferry_keeper *keeper, struct ferry_packet *packet);
 /* Client index has said something or is gone. */
 void ferry_clients_serve(struct ferry_keeper *keeper, uint32_t index);
 /* Answers OK with a status, a text for people and descriptors, which stay the keeper's. */

@@ -11,7 +11,7 @@
 
 #include "pageferry/pageferry.h"
 
-enum { FERRY_RUNTIME_INTERFACE_VERSION = 1 };
+enum { FERRY_RUNTIME_INTERFACE_VERSION = 2 };
 
 struct ferry_runtime_interface {
 	uint32_t version;
@@ -23,6 +23,7 @@ struct ferry_runtime_interface {
 			  struct ferry_move_report *report);
 	int (*query_range)(const void *start, size_t count, int *status);
 	int (*nodes)(struct ferry_node_info *info, size_t max);
+	int (*dial)(void); /* see ferry_client_dial */
 };
 
 #endif

@@ -42,8 +42,7 @@ static int take_fd(struct ferry_packet *packet, uint32_t i)
 	return fd;
 }
 
-/* Makes sure that a descriptor of somebody else's is a socket of ours that can never block us. */
-static int prepare_socket(int fd)
+int ferry_join_prepare_socket(int fd)
 {
 	int domain = 0, type = 0, on = 1, flags;
 	socklen_t length = sizeof(int);
@@ -283,8 +282,8 @@ void ferry_join_accept(struct ferry_keeper *keeper, struct ferry_packet *packet)
 	bool entered;
 	int error;
 
-	if (packet->fd_count != 2 || packet->pid <= 0 || prepare_socket(packet->fds[0]) != 0 ||
-	    prepare_socket(packet->fds[1]) != 0) {
+	if (packet->fd_count != 2 || packet->pid <= 0 || ferry_join_prepare_socket(packet->fds[0]) != 0 ||
+	    ferry_join_prepare_socket(packet->fds[1]) != 0) {
 		close_packet(packet);
 		return;
 	}

@@ -11,6 +11,9 @@
  * on its `up` socket. Takes the packet's descriptors over.
  */
 void ferry_join_accept(struct ferry_keeper *keeper, struct ferry_packet *packet);
+/* Makes sure that a descriptor of somebody else's is a socket of ours that can never block us, and
+ * that tells who speaks. => 0, -EINVAL (it is another sort), -errno. */
+FERRY_MUST_CHECK int ferry_join_prepare_socket(int fd);
 /* Something can be read from a process's `up` socket, or it was closed. */
 void ferry_join_serve_up(struct ferry_keeper *keeper, struct ferry_keeper_process *process);
 /* Empties a slot: returns the leases, closes everything. process is freed. */

@@ -200,6 +200,10 @@ static void serve_join(struct ferry_keeper *keeper)
 		ferry_join_accept(keeper, &packet);
 		return;
 	}
+	if (packet.msg.kind == FERRY_MSG_CONNECT) {
+		ferry_clients_connect(keeper, &packet);
+		return;
+	}
 	if (packet.msg.kind == FERRY_MSG_UNMANAGED)
 		ferry_watch_unmanaged(keeper, &packet.msg);
 	for (uint32_t i = 0; i < packet.fd_count; i++)

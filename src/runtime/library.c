@@ -75,6 +75,14 @@ static const struct ferry_runtime_interface *own_interface(void)
 	return found;
 }
 
+__attribute__((constructor)) static void learn_own_machine(void)
+{
+	const struct ferry_runtime_interface *interface = own_interface();
+
+	if (interface != NULL)
+		ferry_client_dial = interface->dial;
+}
+
 /* As ferry_client_open(), with the errors of the public functions. */
 static int open_other(struct ferry_client *client, pid_t pid, enum ferry_client_mode mode)
 {

@@ -24,6 +24,7 @@
 
 #include "base/sys.h"
 #include "runtime/agent.h"
+#include "runtime/client.h"
 #include "runtime/door.h"
 #include "runtime/proto.h"
 #include "runtime/tasks.h"
@@ -342,6 +343,22 @@ static bool is_keeper_gone(void)
 	return control == -ECONNREFUSED || control == -ENOENT;
 }
 
+int ferry_preload_dial(void)
+{
+	const struct ferry_msg msg = {.version = FERRY_PROTO_VERSION, .kind = FERRY_MSG_CONNECT};
+	int ends[2];
+	long err = is_join_socket() ? ferry_sys4(SYS_socketpair, AF_UNIX,
+						 SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) : -EBADF;
+
+	if (err)
+		return (int)err;
+	err = ferry_proto_send(join_fd, &msg, &ends[1], 1);
+	ferry_sys1(SYS_close, ends[1]);
+	if (err)
+		ferry_sys1(SYS_close, ends[0]);
+	return (int)(err ? err : ends[0]);
+}
+
 void ferry_preload_tell(const struct ferry_msg *msg)
 {
 	/* A keeper that is gone tells nobody. */
@@ -656,6 +673,7 @@ __attribute__((constructor)) static void preload_start(void)
 
 	if ((disable && strcmp(disable, "1") == 0) || !keep_environment())
 		return;
+	ferry_client_dial = ferry_preload_dial;
 	dl_iterate_phdr(exclude_own_data, NULL);
 	(void)sbrk(0); /* from here on libc knows where the heap begins */
 	mask = ferry_signals_block();

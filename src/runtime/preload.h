@@ -44,6 +44,8 @@ char *const *ferry_preload_environment_bare(char *const *envp, char **buffer, si
 int ferry_preload_judge(int directory, const char *path);
 /* The same for a name that is looked for in PATH. */
 int ferry_preload_judge_name(const char *name);
+/* => a connection to the keeper's control socket, by way of the join socket; -errno. */
+int ferry_preload_dial(void);
 /* Tells the keeper something to which no answer is due. */
 void ferry_preload_tell(const struct ferry_msg *msg);
 /* The next definition of a symbol after ours. Never NULL: dies with a line if there is none. */

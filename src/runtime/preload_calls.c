@@ -610,4 +610,5 @@ FERRY_EXPORT const struct ferry_runtime_interface ferry_runtime_interface = {
 	.move_range = interface_move_range,
 	.query_range = interface_query_range,
 	.nodes = interface_nodes,
+	.dial = ferry_preload_dial,
 };

@@ -64,6 +64,9 @@ enum ferry_msg_kind {
 	FERRY_MSG_UNMANAGED, /* program -> keeper (join or control socket), no answer. It executes
 				a program that cannot be managed. a = enum ferry_program_kind,
 				b = 1: a script, text = its name. The keeper tells people once. */
+	FERRY_MSG_CONNECT,   /* program -> keeper (join socket), no answer. fds: a socket, whose
+				other end has a connection to the control socket from then on: a
+				program may not be able to open that itself. */
 	FERRY_MSG_OK,        /* answer: status, a, b */
 
 	FERRY_MSG_RECALL,    /* keeper -> agent on down. node, a = pages wanted back. */

@@ -115,7 +115,7 @@ static void send_message(struct fuzz *fuzz, int socket)
 	uint32_t fd_count = fuzz_byte(fuzz) % 5;
 	int fds[FERRY_MSG_FDS_MAX];
 
-	msg.kind = fuzz_byte(fuzz) % (FERRY_MSG_DONE + 2);
+	msg.kind = fuzz_byte(fuzz) % (FERRY_MSG_NODE + 2);
 	msg.flags = fuzz_byte(fuzz);
 	msg.node = (int32_t)fuzz_number(fuzz) % 8 - 1;
 	msg.a = fuzz_byte(fuzz) == 7 ? (uint64_t)getpid() : fuzz_number(fuzz);
@@ -160,6 +160,22 @@ static void join(struct member *member, uint64_t used)
 		if (process != NULL && process->program_fd >= 0)
 			dup3(dead, process->program_fd, O_CLOEXEC);
 	}
+}
+
+/* A program connects by way of the join socket, with a socket of some sort. */
+static void connect_client(struct fuzz *fuzz)
+{
+	struct ferry_packet packet = { .fd_count = 1 + fuzz_byte(fuzz) % 2 };
+
+	pair(&packet.fds[0], &client);
+	if (fuzz_byte(fuzz) % 4 == 3) {
+		shut(&packet.fds[0]);
+		packet.fds[0] = some_descriptor(fuzz_byte(fuzz));
+	}
+	packet.fds[1] = packet.fd_count > 1 ? some_descriptor(fuzz_byte(fuzz)) : -1;
+	ferry_clients_connect(&keeper, &packet);
+	if (keeper.clients[0] < 0)
+		shut(&client);
 }
 
 static void drain(int socket)
@@ -221,11 +237,8 @@ static void step(struct fuzz *fuzz)
 		join(member, what < 128 ? 0 : 100);
 		break;
 	case 1:
-		if (client < 0 && keeper.clients[0] < 0) {
-			pair(&keeper.clients[0], &client);
-			FUZZ_CHECK(ferry_keeper_watch(&keeper, keeper.clients[0],
-						      FERRY_SOURCE_CLIENT, 0) == 0);
-		}
+		if (client < 0 && keeper.clients[0] < 0)
+			connect_client(fuzz);
 		break;
 	case 2:
 		if (client >= 0)

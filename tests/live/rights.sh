@@ -8,7 +8,7 @@
 build_for_others
 
 run --nodes 3x64M -- "$programs/rights"
-[ "$(grep -c moved "$work/out")" -eq 3 ] || fail "$(cat "$work/out")"
+[ "$(grep -c moved "$work/out")" -eq 4 ] || fail "$(cat "$work/out")"
 run --nodes 3x64M -- "${as_nobody[@]}" sh -c 'grep -q pageferry-preload /proc/self/maps'
 
 # Who may read the device has a machine of his own, where the kernel tells nobody of a fork. It is

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * rights.c - a program gives up its rights for good, and stays on the machine: it still moves its
- * pages, and so do its child and what it executes.
+ * pages, and so do its child and what it executes, which also moves those of a child by its pid.
  *
  * usage: rights    as root; "rights again" is what it executes
  */
@@ -34,6 +34,38 @@ static char *make_area(void)
 	return area;
 }
 
+/* The kernel lets a user at the pages of his processes, whoever owns the machine. */
+static void move_pages_of_a_child(void)
+{
+	int ready[2], end[2], node, status = -999;
+	char byte = 0, *area = make_area();
+	void *page = area;
+	pid_t child;
+
+	if (live_nodes() < 2)
+		return;
+	REQUIRE(pipe(ready) == 0 && pipe(end) == 0, "pipe: %s", strerror(errno));
+	child = fork();
+	if (child == 0) {
+		close(end[1]);
+		area[0] = 1;
+		_exit(write(ready[1], &byte, 1) != 1 || read(end[0], &byte, 1) != 0);
+	}
+	REQUIRE(child > 0 && read(ready[0], &byte, 1) == 1, "no child");
+	for (int i = 0; i < 4; i++) {
+		node = i % 2;
+		LIVE_EXPECT(ferry_move_pages(child, 1, &page, &node, &status,
+					     FERRY_MOVE | FERRY_CONTRACT_LINUX), 0);
+		LIVE_EXPECT(status, node);
+		LIVE_EXPECT(ferry_move_pages(child, 1, &page, NULL, &status, 0), 0);
+		LIVE_EXPECT(status, node);
+	}
+	LIVE_EXPECT(ferry_move_pages(getppid(), 1, &page, &node, &status, FERRY_MOVE), -EPERM);
+	close(end[1]);
+	REQUIRE(waitpid(child, &status, 0) == child && status == 0, "child: %x", (unsigned)status);
+	printf("pages of a child moved\n");
+}
+
 int main(int argc, char **argv)
 {
 	char *area = make_area();
@@ -45,6 +77,7 @@ int main(int argc, char **argv)
 	if (argc > 1) {
 		REQUIRE(getuid() == NOBODY && geteuid() == NOBODY, "rights came back");
 		move_there_and_back(area, "the next program");
+		move_pages_of_a_child();
 		return 0;
 	}
 	REQUIRE(setgid(NOBODY) == 0 && setuid(NOBODY) == 0, "setuid: %s", strerror(errno));
