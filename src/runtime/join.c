@@ -282,7 +282,8 @@ void ferry_join_accept(struct ferry_keeper *keeper, struct ferry_packet *packet)
 	bool entered;
 	int error;
 
-	if (packet->fd_count != 2 || packet->pid <= 0 || ferry_join_prepare_socket(packet->fds[0]) != 0 ||
+	if (packet->fd_count != 2 || packet->pid <= 0 ||
+	    ferry_join_prepare_socket(packet->fds[0]) != 0 ||
 	    ferry_join_prepare_socket(packet->fds[1]) != 0) {
 		close_packet(packet);
 		return;
