@@ -3,17 +3,18 @@
 # timeout: 600
 # guest: it starts one
 # The rows of the contract of Linux with the kernel's own call, on nodes 0 and 1 with memory, 2
-# without and 3 without a CPU, outside the cpuset. What it answers in another way is in the list of
-# docs/vm/page-migration.md, and nothing else is.
+# without, 3 without a CPU, outside the cpuset, and 4 full. What it answers in another way is in the
+# list of docs/vm/page-migration.md, and nothing else is.
 . "$(dirname "$0")/lib.sh" || exit 1
 
 unset FERRY_TEST_READY FERRY_TEST_STOP
-kernel_rows='mkdir /sys/fs/cgroup/rows && cd /sys/fs/cgroup &&
-	echo +cpuset >cgroup.subtree_control && echo 0-2 >rows/cpuset.mems &&
+kernel_rows='echo 64 >/sys/devices/system/node/node4/hugepages/hugepages-2048kB/nr_hugepages
+	mkdir /sys/fs/cgroup/rows && cd /sys/fs/cgroup &&
+	echo +cpuset >cgroup.subtree_control && echo 0-2,4 >rows/cpuset.mems &&
 	echo $$ >rows/cgroup.procs && exec "$1" kernel'
 for kernel in 6.1 6.12; do
 	timeout -k 5 300 "$FERRY_SOURCE/tools/guest" --kernel "$kernel" --cpus 3 \
-		--memory 256M,256M,0,128M --build "$build" --timeout 250 -- \
+		--memory 256M,256M,0,128M,96M --build "$build" --timeout 250 -- \
 		sh -c "$kernel_rows" sh "$programs/contract" >"$work/rows" 2>&1
 	status=$?
 	[ "$status" -eq 0 ] || fail "kernel $kernel: status $status: $(tail -n 5 "$work/rows")"
