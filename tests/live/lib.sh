@@ -125,6 +125,23 @@ wait_until() {
 	done
 }
 
+# in_guest SECONDS OPTIONS... -- CMD...: runs CMD in a guest (tools/guest) to its end; what it prints
+# is in $work/guest. Fails unless it ends with 0.
+in_guest() {
+	local seconds=$1 options=() status
+	shift
+	while [ "$1" != -- ]; do
+		options+=("$1")
+		shift
+	done
+	shift
+	env -u FERRY_TEST_READY -u FERRY_TEST_STOP timeout -k 5 $((seconds + 50)) \
+		"$FERRY_SOURCE/tools/guest" "${options[@]}" --build "$build" \
+		--timeout "$seconds" -- "$@" >"$work/guest" 2>&1
+	status=$?
+	[ "$status" -eq 0 ] || fail "guest, $*: status $status: $(tail -n 25 "$work/guest")"
+}
+
 # json EXPRESSION: evaluates over the JSON documents on stdin; see pick.py.
 json() {
 	python3 "$live/pick.py" "$1"

@@ -7,21 +7,17 @@
 # list of docs/vm/page-migration.md, and nothing else is.
 . "$(dirname "$0")/lib.sh" || exit 1
 
-unset FERRY_TEST_READY FERRY_TEST_STOP
 kernel_rows='echo 64 >/sys/devices/system/node/node4/hugepages/hugepages-2048kB/nr_hugepages
 	mkdir /sys/fs/cgroup/rows && cd /sys/fs/cgroup &&
 	echo +cpuset >cgroup.subtree_control && echo 0-2,4 >rows/cpuset.mems &&
 	echo $$ >rows/cgroup.procs && exec "$1" kernel'
 for kernel in 6.1 6.12; do
-	timeout -k 5 300 "$FERRY_SOURCE/tools/guest" --kernel "$kernel" --cpus 3 \
-		--memory 256M,256M,0,128M,96M --build "$build" --timeout 250 -- \
-		sh -c "$kernel_rows" sh "$programs/contract" >"$work/rows" 2>&1
-	status=$?
-	[ "$status" -eq 0 ] || fail "kernel $kernel: status $status: $(tail -n 5 "$work/rows")"
-	grep -q 'rows as expected' "$work/rows" || fail "kernel $kernel: $(cat "$work/rows")"
+	in_guest 250 --kernel "$kernel" --cpus 3 --memory 256M,256M,0,128M,96M -- \
+		sh -c "$kernel_rows" sh "$programs/contract"
+	grep -q 'rows as expected' "$work/guest" || fail "kernel $kernel: $(cat "$work/guest")"
 	echo "kernel $kernel"
-	cat "$work/rows"
-	sed -n 's/^differs \(.*\) (kernel):.*/\1/p' "$work/rows" >>"$work/differ"
+	cat "$work/guest"
+	sed -n 's/^differs \(.*\) (kernel):.*/\1/p' "$work/guest" >>"$work/differ"
 done
 sed -n '/^## What the kernel answers in another way/,/^## Prot/p' \
 	"$FERRY_SOURCE/docs/vm/page-migration.md" | grep -o '`1\.[0-9]/[^`]*`' | tr -d '`' |
