@@ -20,7 +20,8 @@ check_more() {
 	[ "$(grep -c '^key [1-9]' "$work/guest")" -eq 2 ] || fail "no keys: $(cat "$work/guest")"
 }
 in_guest 250 --kernel 6.1 "${size[@]}" -- \
-	sh -c '"$2" run --nodes 3x64M -- "$1/pingpong" 512 && eval "$3"' sh "$programs" "$ferry" "$(cat "$work/more")"
+	sh -c '"$2" run --nodes 3x64M -- "$1/pingpong" 512 && eval "$3"' sh "$programs" "$ferry" \
+	"$(cat "$work/more")"
 check_more
 moved=$(awk '$1 == "moved" && !n { n = $2 } END { print n + 0 }' "$work/guest")
 [ "$moved" -ge 1000 ] || fail "kernel 6.1 moved $moved pages: $(cat "$work/guest")"

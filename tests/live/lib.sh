@@ -139,7 +139,7 @@ in_guest() {
 		"$FERRY_SOURCE/tools/guest" "${options[@]}" --build "$build" \
 		--timeout "$seconds" -- "$@" >"$work/guest" 2>&1
 	status=$?
-	[ "$status" -eq 0 ] || fail "guest, $*: status $status: $(tail -n 25 "$work/guest")"
+	[ "$status" -eq 0 ] || fail "in a guest, status $status: $(tail -n 25 "$work/guest")"
 }
 
 # json EXPRESSION: evaluates over the JSON documents on stdin; see pick.py.
