@@ -38,7 +38,6 @@ enum {
 	FD_DOWN,
 	FD_DEVICE,
 	FD_KEPT, /* descriptors from here on are closed */
-	STAT_BYTES = 1024,
 	ARM_WAIT_NS = 200000,
 	ARM_PATIENCE = 25000, /* times that: 5 s */
 };
@@ -390,32 +389,16 @@ static unsigned long number_at(const char *text, char **end)
 	return value;
 }
 
-/* The n-th field of /proc/self/stat behind the command's closing parenthesis (field 3 is 0). */
-static uint64_t stat_field(const char *text, int n)
-{
-	const char *p = strrchr(text, ')');
-	char *end;
-
-	for (p = p ? p + 2 : text; n > 0 && *p; p++)
-		if (*p == ' ')
-			n--;
-	return number_at(p, &end);
-}
-
 /* The argument and environment strings are read by the kernel at any time (I13). */
 static int flag_strings(struct ferry_agent *agent)
 {
-	char text[STAT_BYTES];
-	long got = ferry_tasks_read("/proc/self/stat", text, sizeof(text));
-	uint64_t start, end;
+	struct ferry_task_stat self;
+	int err = ferry_tasks_stat(0, &self);
 
-	if (got <= 0)
-		return (int)got;
-	start = stat_field(text, 48 - 3);
-	end = stat_field(text, 51 - 3);
-	if (start == 0 || end <= start)
-		return 0;
-	return ferry_space_flag_thread(&agent->space, ferry_page_down(start), ferry_page_up(end));
+	if (err || self.strings_start == 0 || self.strings_end <= self.strings_start)
+		return err;
+	return ferry_space_flag_thread(&agent->space, ferry_page_down(self.strings_start),
+				       ferry_page_up(self.strings_end));
 }
 
 /* As long as the parent's agent has not closed the userfaultfd that the fork made, all of the child

@@ -6,6 +6,7 @@
 #include "base/os.h"
 #include "runtime/rundir.h"
 #include "runtime/segment.h"
+#include "runtime/tasks.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -158,28 +159,16 @@ static bool find_machine(struct ferry_client *client)
 /* => the parent of a process that is younger than JOIN_MS, 0: it is not. */
 static int32_t parent_of_newborn(int32_t pid)
 {
-	char path[64], text[512] = "";
-	unsigned long long started = 0;
 	struct timespec now = { 0, 0 };
-	const char *fields;
 	long ticks = sysconf(_SC_CLK_TCK);
-	int parent = 0;
-	FILE *file;
+	struct ferry_task_stat stat;
 
-	(void)snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	file = fopen(path, "re");
-	if (file == NULL)
-		return 0;
-	text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
-	(void)fclose(file);
-	fields = strrchr(text, ')'); /* behind its name */
-	if (fields == NULL || sscanf(fields + 1,
-				     " %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d "
-				     "%*d %*d %*d %*d %llu",
-				     &parent, &started) != 2)
+	if (ferry_tasks_stat(pid, &stat) != 0)
 		return 0;
 	(void)clock_gettime(CLOCK_BOOTTIME, &now);
-	return (now.tv_sec - JOIN_MS / 1000) * ticks < (long long)started ? parent : 0;
+	if ((long long)stat.start_ticks <= (now.tv_sec - JOIN_MS / 1000) * ticks)
+		return 0;
+	return stat.parent;
 }
 
 /* A child can be asked for before it has joined its parent's machine. */

@@ -4,11 +4,11 @@
 #include "runtime/mems.h"
 
 #include "runtime/join.h"
+#include "runtime/tasks.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -114,18 +114,9 @@ void ferry_mems_keep(struct ferry_keeper *keeper, const struct ferry_keeper_proc
 
 static int32_t parent_of(int32_t pid)
 {
-	char path[64], line[128];
-	int parent = 0;
-	FILE *file;
+	struct ferry_task_stat stat;
 
-	(void)snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	file = fopen(path, "re");
-	if (file == NULL)
-		return 0;
-	while (parent == 0 && fgets(line, sizeof(line), file) != NULL)
-		(void)sscanf(line, "PPid: %d", &parent);
-	(void)fclose(file);
-	return parent;
+	return ferry_tasks_stat(pid, &stat) == 0 ? stat.parent : 0;
 }
 
 /* The set of the process of that pid: of its newest image but the one in slot `not`. NULL: the

@@ -14,7 +14,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -179,14 +178,10 @@ static bool is_agent_there(const struct mailbox *mailbox)
 /* The keeper may be gone, so that the table is of the past, and nobody has reaped the agent. */
 static bool has_agent_ended(const struct mailbox *mailbox)
 {
-	char path[64], stat[512];
-	const char *name_end;
+	struct ferry_task_stat stat;
 
-	(void)snprintf(path, sizeof(path), "/proc/%d/stat", mailbox->agent_pid);
-	if (ferry_tasks_read(path, stat, sizeof(stat)) <= 0)
-		return false;
-	name_end = strrchr(stat, ')');
-	return name_end != NULL && (name_end[2] == 'Z' || name_end[2] == 'X');
+	return ferry_tasks_stat(mailbox->agent_pid, &stat) == 0 &&
+	       (stat.state == 'Z' || stat.state == 'X');
 }
 
 /* The size is sealed: the agent need not fear to read behind the end. => a descriptor, -errno. */

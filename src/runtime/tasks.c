@@ -8,7 +8,16 @@
 
 #include "base/sys.h"
 
-enum { DIRENT_BYTES = 4096, PATH_BYTES = 64 };
+enum { DIRENT_BYTES = 4096, PATH_BYTES = 64, STAT_BYTES = 1024 };
+
+/* Fields of a stat file, counted as proc(5) does. */
+enum {
+	STAT_STATE = 3,
+	STAT_PARENT = 4,
+	STAT_START_TIME = 22,
+	STAT_ARG_START = 48,
+	STAT_ENV_END = 51,
+};
 
 struct dirent64 {
 	uint64_t ino;
@@ -53,8 +62,7 @@ static char *print_text(char *p, const char *text)
 static char *print_directory(char *p, int32_t pid)
 {
 	p = print_text(p, "/proc/");
-	p = pid ? print_decimal(p, (uint64_t)pid) : print_text(p, "self");
-	return print_text(p, "/task");
+	return pid ? print_decimal(p, (uint64_t)pid) : print_text(p, "self");
 }
 
 int ferry_tasks_walk(int32_t pid, ferry_task_look *look, void *context)
@@ -64,7 +72,7 @@ int ferry_tasks_walk(int32_t pid, ferry_task_look *look, void *context)
 	bool enough = false;
 	long fd, n;
 
-	(void)print_directory(path, pid);
+	(void)print_text(print_directory(path, pid), "/task");
 	fd = ferry_sys4(SYS_openat, AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	if (fd < 0)
 		return fd == -ENOENT ? -ESRCH : (int)fd;
@@ -102,10 +110,40 @@ long ferry_tasks_read(const char *path, char *text, size_t size)
 	return have ? (long)have : got;
 }
 
+int ferry_tasks_stat(int32_t pid, struct ferry_task_stat *stat)
+{
+	char path[PATH_BYTES], text[STAT_BYTES];
+	uint64_t field[STAT_ENV_END + 1] = {0};
+	const char *p;
+	long have;
+
+	(void)print_text(print_directory(path, pid), "/stat");
+	have = ferry_tasks_read(path, text, sizeof(text));
+	if (have <= 0)
+		return have == 0 || have == -ENOENT ? -ESRCH : (int)have;
+	p = strrchr(text, ')'); /* its name may hold anything */
+	if (!p || p[1] != ' ')
+		return -EPROTO;
+	p += 2;
+	stat->state = *p;
+	for (int n = STAT_STATE; n <= STAT_ENV_END && *p; n++) {
+		long value = parse_decimal(p);
+
+		field[n] = value > 0 ? (uint64_t)value : 0;
+		while (*p && *p++ != ' ')
+			continue;
+	}
+	stat->parent = (int32_t)field[STAT_PARENT];
+	stat->start_ticks = field[STAT_START_TIME];
+	stat->strings_start = field[STAT_ARG_START];
+	stat->strings_end = field[STAT_ENV_END];
+	return 0;
+}
+
 long ferry_tasks_status(int32_t pid, int32_t tid, char *text, size_t size)
 {
 	char path[PATH_BYTES];
-	char *p = print_text(print_directory(path, pid), "/");
+	char *p = print_text(print_directory(path, pid), "/task/");
 	long have;
 
 	(void)print_text(print_decimal(p, (uint64_t)tid), "/status");
@@ -116,7 +154,7 @@ long ferry_tasks_status(int32_t pid, int32_t tid, char *text, size_t size)
 int ferry_tasks_has_memory(int32_t pid)
 {
 	char path[PATH_BYTES], sizes[PATH_BYTES];
-	char *p = print_text(print_directory(path, pid), "/");
+	char *p = print_text(print_directory(path, pid), "/task/");
 	long have;
 
 	(void)print_text(print_decimal(p, (uint64_t)pid), "/statm");

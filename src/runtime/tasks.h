@@ -17,6 +17,17 @@ typedef bool ferry_task_look(void *context, int32_t tid);
 FERRY_MUST_CHECK int ferry_tasks_walk(int32_t pid, ferry_task_look *look, void *context);
 /* Reads a small file, or as much as there is room for, with a NUL behind it. => bytes, -errno. */
 FERRY_MUST_CHECK long ferry_tasks_read(const char *path, char *text, size_t size);
+/* Of a process, from its /proc/PID/stat. */
+struct ferry_task_stat {
+	char state;           /* as ps(1) shows it */
+	int32_t parent;       /* 0: none that the reader knows */
+	uint64_t start_ticks; /* since boot, in clock ticks */
+	uint64_t strings_start, strings_end; /* arguments and environment; 0: it has none, or the
+						reader may not know */
+};
+
+/* pid 0: the own process. => 0, -ESRCH, -errno. */
+FERRY_MUST_CHECK int ferry_tasks_stat(int32_t pid, struct ferry_task_stat *stat);
 /* Reads the status of a thread of pid (0: the own process), or as much as there is room for, with a
  * NUL behind it. => bytes, -errno. */
 FERRY_MUST_CHECK long ferry_tasks_status(int32_t pid, int32_t tid, char *text, size_t size);

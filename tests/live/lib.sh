@@ -125,8 +125,8 @@ wait_until() {
 	done
 }
 
-# in_guest SECONDS OPTIONS... -- CMD...: runs CMD in a guest (tools/guest) to its end; what it prints
-# is in $work/guest. Fails unless it ends with 0.
+# in_guest SECONDS OPTIONS... -- CMD...: runs CMD in a guest (tools/guest) to its end; what it
+# prints is in $work/guest. Fails unless it ends with 0.
 in_guest() {
 	local seconds=$1 options=() status
 	shift
