@@ -9,6 +9,7 @@
 #include "runtime/rescue.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -198,6 +199,14 @@ static void become_orphan(struct ferry_keeper *keeper, struct ferry_keeper_proce
 			   ending == KILLED ? FERRY_PROCESS_ORPHAN : FERRY_PROCESS_LEFT);
 }
 
+/* Both may have been killed at once, and this one is heard of later. */
+static bool has_ended(int pidfd)
+{
+	struct pollfd poll_fd = { .fd = pidfd, .events = POLLIN };
+
+	return poll(&poll_fd, 1, 0) > 0;
+}
+
 void ferry_watch_agent_ended(struct ferry_keeper *keeper, struct ferry_keeper_process *process)
 {
 	enum ending ending = how_ended(process);
@@ -205,7 +214,7 @@ void ferry_watch_agent_ended(struct ferry_keeper *keeper, struct ferry_keeper_pr
 	process->agent_gone = true;
 	drop_watch(keeper, &process->agent_fd);
 	ferry_watch_reap(keeper); /* it may have been the last child */
-	if (ending == LEFT || process->program_gone)
+	if (ending == LEFT || process->program_gone || has_ended(process->program_fd))
 		ferry_join_release(keeper, process);
 	else
 		become_orphan(keeper, process, ending);

@@ -43,7 +43,8 @@ static int play_target(void)
 
 	if (memory == MAP_FAILED)
 		return 1;
-	for (size_t i = 0; i < PAGES; i++) {
+	/* Downwards: nothing is placed ahead of a touch. */
+	for (size_t i = PAGES; i-- > 0;) {
 		mark = mark_of(i);
 		memcpy(memory + i * PAGE, &mark, sizeof(mark));
 	}
