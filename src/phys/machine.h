@@ -89,7 +89,7 @@ struct ferry_machine {
 	uint32_t copy_path;   /* (c) enum ferry_copy_path */
 	uint64_t stall_budget_ns; /* (c) default of a batch: 1 ms */
 	uint32_t strict;      /* (c) 1: programs that cannot be managed are not executed */
-	uint32_t spare;
+	uint32_t arrivals;    /* (a) processes that have become ALIVE or ASLEEP */
 	struct ferry_policy policy; /* (c) */
 	struct ferry_nodeset mems;     /* (c) of processes that inherit none */
 	struct ferry_nodeset unusable; /* (a) nodes without memory, and nodes that are offline */

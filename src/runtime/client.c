@@ -106,8 +106,7 @@ void ferry_client_disconnect(struct ferry_client_machine *machine)
 
 /* --- finding a process ------------------------------------------------------------------- */
 
-/* => true if the machine has a living process of that pid; the one that joined last. */
-static bool find_slot(const struct ferry_machine *machine, int32_t pid, uint32_t *slot)
+bool ferry_client_find_slot(const struct ferry_machine *machine, int32_t pid, uint32_t *slot)
 {
 	const struct ferry_process *processes = ferry_machine_processes(machine);
 	uint64_t newest_ns = 0;
@@ -134,7 +133,7 @@ static bool look_in(struct ferry_client *client, int control)
 {
 	if (greet(control, &client->keeper) != 0)
 		return false;
-	if (find_slot(client->keeper.machine, client->pid, &client->slot))
+	if (ferry_client_find_slot(client->keeper.machine, client->pid, &client->slot))
 		return true;
 	ferry_client_disconnect(&client->keeper);
 	return false;

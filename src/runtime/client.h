@@ -60,6 +60,9 @@ FERRY_MUST_CHECK int ferry_client_set_mems(struct ferry_client *client,
 FERRY_MUST_CHECK int ferry_client_set_online(struct ferry_client_machine *machine, uint32_t node,
 					     bool online, char *why);
 
+/* => true: the machine has a living process of that pid, and *slot is that of its newest image. */
+bool ferry_client_find_slot(const struct ferry_machine *machine, int32_t pid, uint32_t *slot);
+
 /* What is said during a request. Functions may be NULL. */
 struct ferry_client_hooks {
 	/* => true: cancel; the answer still comes. Called for every PROGRESS, and with

@@ -26,9 +26,10 @@ static void turn_away(struct ferry_keeper *keeper)
 	keeper->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
-static void add_client(struct ferry_keeper *keeper, int fd)
+/* In one of the first so many places. */
+static void add_client(struct ferry_keeper *keeper, int fd, uint32_t places)
 {
-	for (uint32_t i = 0; i < FERRY_CLIENTS_MAX; i++) {
+	for (uint32_t i = 0; i < places; i++) {
 		if (keeper->clients[i] >= 0)
 			continue;
 		if (ferry_keeper_watch(keeper, fd, FERRY_SOURCE_CLIENT, i) != 0)
@@ -46,14 +47,15 @@ void ferry_clients_accept(struct ferry_keeper *keeper)
 	if (fd < 0 && (errno == EMFILE || errno == ENFILE))
 		turn_away(keeper);
 	if (fd >= 0)
-		add_client(keeper, fd);
+		add_client(keeper, fd, FERRY_CLIENTS_MAX);
 }
 
+/* Programs leave half of the places to people. */
 void ferry_clients_connect(struct ferry_keeper *keeper, struct ferry_packet *packet)
 {
 	for (uint32_t i = 0; i < packet->fd_count; i++) {
 		if (i == 0 && ferry_join_prepare_socket(packet->fds[i]) == 0)
-			add_client(keeper, packet->fds[i]);
+			add_client(keeper, packet->fds[i], FERRY_CLIENTS_MAX / 2);
 		else
 			(void)close(packet->fds[i]);
 	}

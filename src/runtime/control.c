@@ -8,9 +8,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/vfs.h>
 
 #include "base/os.h"
 #include "base/sys.h"
@@ -281,28 +283,38 @@ static void serve_shared(struct client *client, const struct ferry_packet *packe
 
 /* --- mailboxes -------------------------------------------------------------------------- */
 
-/* A page of the zone shows the head of the client's memfd. */
-static struct ferry_mailbox *open_mailbox(int fd, uint64_t *size_bytes)
+/* => whether it is a memfd of small pages: of a file of huge pages a whole one would be mapped. */
+static bool is_small_memfd(int fd)
 {
+	struct statfs status;
 	long seals = ferry_sys2(SYS_fcntl, fd, F_GET_SEALS);
-	long end = ferry_sys3(SYS_lseek, fd, 0, SEEK_END);
-	void *page;
 
-	if (seals < 0 || !(seals & F_SEAL_SHRINK) || end < (long)FERRY_MAILBOX_ARRAYS)
-		return NULL;
-	page = ferry_zone_alloc(FERRY_PAGE_SIZE);
-	if (page && ferry_zone_show(page, fd)) {
-		ferry_zone_free(page, FERRY_PAGE_SIZE);
-		page = NULL;
-	}
-	*size_bytes = (uint64_t)end;
-	return page;
+	return seals >= 0 && (seals & F_SEAL_SHRINK) != 0 &&
+	       ferry_sys2(SYS_fstatfs, fd, &status) == 0 && status.f_type == TMPFS_MAGIC;
 }
 
 static void close_mailbox(struct ferry_mailbox *mailbox)
 {
+	/* A hole is left out of the heap for good. */
 	if (ferry_zone_hide(mailbox) == 0)
 		ferry_zone_free(mailbox, FERRY_PAGE_SIZE);
+}
+
+/* A page of the zone shows the head of the client's memfd. */
+static struct ferry_mailbox *open_mailbox(int fd, uint64_t *size_bytes)
+{
+	long end = ferry_sys3(SYS_lseek, fd, 0, SEEK_END);
+	void *page;
+
+	if (!is_small_memfd(fd) || end < (long)FERRY_MAILBOX_ARRAYS)
+		return NULL;
+	page = ferry_zone_alloc(FERRY_PAGE_SIZE);
+	if (page && ferry_zone_show(page, fd)) {
+		close_mailbox(page);
+		page = NULL;
+	}
+	*size_bytes = (uint64_t)end;
+	return page;
 }
 
 static int64_t serve_posted(struct client *client, const struct ferry_mailbox *mailbox, int fd,

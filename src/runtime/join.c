@@ -84,6 +84,8 @@ void ferry_join_publish(struct ferry_keeper *keeper, const struct ferry_keeper_p
 	__atomic_store_n(&entry->pid, process->pid, __ATOMIC_RELAXED);
 	__atomic_store_n(&entry->agent_pid, process->agent_pid, __ATOMIC_RELAXED);
 	__atomic_store_n(&entry->state, (uint32_t)state, __ATOMIC_RELEASE);
+	if (state == FERRY_PROCESS_ALIVE || state == FERRY_PROCESS_ASLEEP)
+		__atomic_fetch_add(&keeper->machine->arrivals, 1, __ATOMIC_RELEASE);
 }
 
 struct ferry_keeper_process *ferry_join_find(struct ferry_keeper *keeper, int32_t pid,

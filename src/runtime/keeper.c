@@ -154,6 +154,7 @@ int ferry_keeper_init(struct ferry_keeper *keeper, const struct ferry_machine_sp
 	keeper->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	for (uint32_t i = 0; i < FERRY_CLIENTS_MAX; i++)
 		keeper->clients[i] = -1;
+	ferry_proto_never_wait();
 	ferry_mems_init(keeper);
 	result = make_segment(keeper, spec);
 	if (result == 0)

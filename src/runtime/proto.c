@@ -3,7 +3,7 @@
  * proto.c - one message a packet over a Unix socket.
  *
  * The agent links this file and has neither libc's errno nor its cancellation points, so the
- * system calls are raw ones and nothing is kept between two calls.
+ * system calls are raw ones.
  */
 #define _GNU_SOURCE
 #include "runtime/proto.h"
@@ -23,7 +23,18 @@ struct control {
 					    CMSG_SPACE(sizeof(struct ucred))];
 };
 
-enum { SHORT_MS = 1, SHORT_TRIES = 1000 };
+enum {
+	SHORT_MS = 1,
+	SHORT_TRIES = 1000,
+	PIDFD = 4, /* SCM_PIDFD of Linux 6.5 */
+};
+
+static bool never_waits;
+
+void ferry_proto_never_wait(void)
+{
+	never_waits = true;
+}
 
 /* The host is short of memory; that passes, and neither side must be taken for gone meanwhile. */
 static bool is_short(long result)
@@ -67,7 +78,8 @@ int ferry_proto_send(int socket, const struct ferry_msg *msg, const int *fds, ui
 		memcpy(CMSG_DATA(cmsg), fds, sizeof(int) * fd_count);
 	}
 	do {
-		result = ferry_sys3(SYS_sendmsg, socket, &header, MSG_NOSIGNAL);
+		result = ferry_sys3(SYS_sendmsg, socket, &header,
+				    MSG_NOSIGNAL | (never_waits ? MSG_DONTWAIT : 0));
 		if (is_short(result))
 			wait_a_moment();
 	} while (result == -EINTR || (is_short(result) && ++tries < SHORT_TRIES));
@@ -98,6 +110,16 @@ static void take_fds(struct ferry_packet *packet, struct cmsghdr *cmsg)
 	}
 }
 
+/* Nobody asked for one, but whoever shares the socket can have it sent along. */
+static void take_pidfd(struct cmsghdr *cmsg)
+{
+	int fd;
+
+	memcpy(&fd, CMSG_DATA(cmsg), sizeof(fd));
+	if (fd >= 0)
+		(void)ferry_sys1(SYS_close, fd);
+}
+
 static void take_control(struct ferry_packet *packet, struct msghdr *header)
 {
 	for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(header); cmsg != NULL;
@@ -106,6 +128,8 @@ static void take_control(struct ferry_packet *packet, struct msghdr *header)
 			continue;
 		if (cmsg->cmsg_type == SCM_RIGHTS) {
 			take_fds(packet, cmsg);
+		} else if (cmsg->cmsg_type == PIDFD) {
+			take_pidfd(cmsg);
 		} else if (cmsg->cmsg_type == SCM_CREDENTIALS) {
 			struct ucred who;
 

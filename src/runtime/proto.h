@@ -158,6 +158,9 @@ struct ferry_packet {
  */
 FERRY_MUST_CHECK int ferry_proto_send(int socket, const struct ferry_msg *msg, const int *fds,
 				      uint32_t fd_count);
+/* From now on sending fails with -EAGAIN where it would have to wait: a peer who shares a socket
+ * can take back that it does not block. For a process that must serve others. */
+void ferry_proto_never_wait(void);
 /*
  * Receives one message; waits for it at most timeout_ms (-1: for ever, 0: not at all).
  * Descriptors are close-on-exec. => 0, -EPIPE (closed), -EAGAIN (timeout), -EPROTO (malformed;

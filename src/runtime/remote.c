@@ -21,7 +21,7 @@
 
 enum {
 	QUERY_CHUNK = 4096,
-	AGENTS_MAX = 3, /* that may be killed over one call */
+	TRIES = 5, /* of a call over which agents are killed */
 };
 
 /* What the kernel says of a call on that process that names no pages: whether it is there, whether
@@ -64,25 +64,29 @@ enum {
 	LOOK_NS = 100000000, /* how soon an agent's end is noticed */
 };
 
-/* Our side of a mailbox. */
+/* Our side of a mailbox. Neither mapping is there in a forked child. */
 struct mailbox {
 	struct ferry_mailbox *shared; /* NULL: there is none */
 	const struct ferry_machine *machine;
 	size_t count_max;
-	uint32_t slot, joins;
+	uint32_t slot, joins, arrivals;
 	int32_t pid, agent_pid;
+	uint64_t agent_start_ticks; /* 0: not known */
 };
 
 /*
- * Mailboxes that nobody uses just now, for the next call. A place is taken only to copy what is
- * in it. A forked child finds its parent's, and forgets them.
+ * Mailboxes that nobody uses just now, for the next call. A place is taken only to copy what is in
+ * it. A forked child finds them wiped.
  */
-static struct kept {
-	uint32_t taken; /* (a) process that is at it, 0: nobody */
-	int32_t owner;  /* process whose mailbox it is */
-	struct mailbox mailbox;
-} kept[KEPT_MAX];
-static uint32_t next_victim; /* (a) */
+static struct {
+	_Alignas(FERRY_PAGE_SIZE) uint32_t is_wiped_on_fork; /* (a) */
+	uint32_t next_victim;                                /* (a) */
+	struct kept {
+		uint32_t taken; /* (a) 1: somebody is at it */
+		struct mailbox mailbox;
+	} places[KEPT_MAX];
+} kept;
+_Static_assert(sizeof(kept) == FERRY_PAGE_SIZE, "what is wiped is this and nothing else");
 
 static size_t size_of(const struct mailbox *mailbox)
 {
@@ -99,19 +103,20 @@ static void throw_away(struct mailbox *mailbox)
 	mailbox->shared = NULL;
 }
 
-/* => true: the place is ours. Whoever had taken it in a parent of ours does not come back. */
-static bool take_place(struct kept *place, int32_t self)
+/* => whether mailboxes can be kept, without a child's finding them. */
+static bool can_keep(void)
 {
-	uint32_t taken = __atomic_load_n(&place->taken, __ATOMIC_RELAXED);
-
-	if (taken == (uint32_t)self ||
-	    !__atomic_compare_exchange_n(&place->taken, &taken, (uint32_t)self, false,
-					 __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+	if (__atomic_load_n(&kept.is_wiped_on_fork, __ATOMIC_ACQUIRE) != 0)
+		return true;
+	if (madvise(&kept, sizeof(kept), MADV_WIPEONFORK) != 0)
 		return false;
-	if (place->owner != self)
-		place->mailbox.shared = NULL;
-	place->owner = self;
+	__atomic_store_n(&kept.is_wiped_on_fork, 1, __ATOMIC_RELEASE);
 	return true;
+}
+
+static bool take_place(struct kept *place)
+{
+	return __atomic_exchange_n(&place->taken, 1, __ATOMIC_ACQUIRE) == 0;
 }
 
 static void leave_place(struct kept *place)
@@ -123,39 +128,38 @@ static void leave_place(struct kept *place)
 static struct mailbox take_kept(int32_t pid)
 {
 	struct mailbox found = { .shared = NULL };
-	int32_t self = getpid();
 
 	for (size_t i = 0; i < KEPT_MAX && found.shared == NULL; i++) {
-		if (!take_place(&kept[i], self))
+		struct kept *place = &kept.places[i];
+
+		if (!take_place(place))
 			continue;
-		if (kept[i].mailbox.shared != NULL && kept[i].mailbox.pid == pid) {
-			found = kept[i].mailbox;
-			kept[i].mailbox.shared = NULL;
+		if (place->mailbox.shared != NULL && place->mailbox.pid == pid) {
+			found = place->mailbox;
+			place->mailbox.shared = NULL;
 		}
-		leave_place(&kept[i]);
+		leave_place(place);
 	}
 	return found;
 }
 
+/* In an empty place, or in another one's. */
 static void keep(struct mailbox *mailbox)
 {
-	uint32_t victim = __atomic_fetch_add(&next_victim, 1, __ATOMIC_RELAXED) % KEPT_MAX;
-	int32_t self = getpid();
+	size_t victim = __atomic_fetch_add(&kept.next_victim, 1, __ATOMIC_RELAXED) % KEPT_MAX;
+	bool put = mailbox->count_max > KEPT_COUNT_MAX || !can_keep();
 
-	if (mailbox->count_max > KEPT_COUNT_MAX) {
-		throw_away(mailbox);
-		return;
-	}
-	for (size_t i = 0; i <= KEPT_MAX && mailbox->shared != NULL; i++) {
-		struct kept *place = &kept[i < KEPT_MAX ? i : victim];
+	for (size_t i = 0; i <= KEPT_MAX && !put; i++) {
+		struct kept *place = &kept.places[i < KEPT_MAX ? i : victim];
 		struct mailbox former;
 
-		if (!take_place(place, self))
+		if (!take_place(place))
 			continue;
 		former = place->mailbox;
 		if (former.shared == NULL || i == KEPT_MAX) {
 			place->mailbox = *mailbox;
 			*mailbox = former;
+			put = true;
 		}
 		leave_place(place);
 	}
@@ -175,13 +179,28 @@ static bool is_agent_there(const struct mailbox *mailbox)
 	       ferry_sys2(SYS_kill, mailbox->agent_pid, 0) != -ESRCH;
 }
 
-/* The keeper may be gone, so that the table is of the past, and nobody has reaped the agent. */
+/* => false: the process has called exec, and the agent is of the image before. */
+static bool is_newest_image(struct mailbox *mailbox)
+{
+	uint32_t arrivals = __atomic_load_n(&mailbox->machine->arrivals, __ATOMIC_ACQUIRE), slot;
+
+	if (arrivals == mailbox->arrivals)
+		return true;
+	mailbox->arrivals = arrivals;
+	return ferry_client_find_slot(mailbox->machine, mailbox->pid, &slot) &&
+	       slot == mailbox->slot;
+}
+
+/* The keeper may be gone, so that the table is of the past; nobody may have reaped the agent, or
+ * another process have its number. */
 static bool has_agent_ended(const struct mailbox *mailbox)
 {
 	struct ferry_task_stat stat;
 
 	return ferry_tasks_stat(mailbox->agent_pid, &stat) == 0 &&
-	       (stat.state == 'Z' || stat.state == 'X');
+	       (stat.state == 'Z' || stat.state == 'X' ||
+		(mailbox->agent_start_ticks != 0 &&
+		 stat.start_ticks != mailbox->agent_start_ticks));
 }
 
 /* The size is sealed: the agent need not fear to read behind the end. => a descriptor, -errno. */
@@ -208,23 +227,29 @@ static int make_memory(struct mailbox *mailbox)
 static int open_mailbox(struct ferry_client *client, size_t count, struct mailbox *mailbox)
 {
 	const struct ferry_msg msg = { .version = FERRY_PROTO_VERSION, .kind = FERRY_MSG_MAILBOX };
-	const struct ferry_process *process =
-		&ferry_machine_processes(client->keeper.machine)[client->slot];
+	const struct ferry_machine *machine = client->keeper.machine;
+	const struct ferry_process *process = &ferry_machine_processes(machine)[client->slot];
 	struct ferry_msg done = { .status = 0 };
+	struct ferry_task_stat stat;
 	int fd, error;
 
 	*mailbox = (struct mailbox){
-		.machine = client->keeper.machine,
+		.machine = machine,
 		.count_max = count > COUNT_MIN ? count : COUNT_MIN,
-		.slot = client->slot,
+		.slot = client->slot, /* arrivals 0: to be looked at in the next call */
 		.joins = __atomic_load_n(&process->joins, __ATOMIC_ACQUIRE),
 		.agent_pid = __atomic_load_n(&process->agent_pid, __ATOMIC_RELAXED),
 		.pid = client->pid,
 	};
+	if (ferry_tasks_stat(mailbox->agent_pid, &stat) == 0)
+		mailbox->agent_start_ticks = stat.start_ticks;
 	fd = make_memory(mailbox);
 	if (fd < 0)
 		return fd;
 	client->keeper.machine = NULL;
+	/* Without these a child has them, which is no harm. */
+	(void)madvise(mailbox->shared, size_of(mailbox), MADV_DONTFORK);
+	(void)madvise((void *)(uintptr_t)machine, machine->size_bytes, MADV_DONTFORK);
 	error = ferry_client_ask(client, &msg, fd, NULL, &done);
 	if (error == 0)
 		error = done.status;
@@ -295,7 +320,8 @@ static int copy_out(const struct arrays *a, const struct ferry_remote_call *call
 	return error;
 }
 
-/* => 0 with *result; -EPIPE: the agent has left before it answered. */
+/* => 0 with *result; -EAGAIN: the mailbox is closed; -EPIPE: the agent has left before it answered,
+ * and may have moved pages. */
 static int post(const struct mailbox *mailbox, const struct ferry_remote_call *call,
 		int64_t *result)
 {
@@ -305,18 +331,20 @@ static int post(const struct mailbox *mailbox, const struct ferry_remote_call *c
 	shared->flags = ((call->flags & FERRY_MOVE_ALL) != 0 ? FERRY_MSG_FLAG_MOVE_ALL : 0u) |
 			(is_seed(mailbox->machine, call->flags) ? FERRY_MSG_FLAG_SEED : 0u);
 	if (!ferry_mailbox_change(shared, FERRY_MAILBOX_IDLE, FERRY_MAILBOX_POSTED))
-		return -EPIPE;
-	while (ferry_mailbox_state(shared) == FERRY_MAILBOX_POSTED) {
-		ferry_mailbox_wait(shared, FERRY_MAILBOX_POSTED, LOOK_NS);
-		if (ferry_mailbox_state(shared) == FERRY_MAILBOX_POSTED &&
-		    (!is_agent_there(mailbox) || has_agent_ended(mailbox)))
+		return -EAGAIN;
+	for (bool ended = false; ferry_mailbox_state(shared) == FERRY_MAILBOX_POSTED;) {
+		if (ended)
 			return -EPIPE;
+		ferry_mailbox_wait(shared, FERRY_MAILBOX_POSTED, LOOK_NS);
+		/* It may answer, and end then. */
+		if (ferry_mailbox_state(shared) == FERRY_MAILBOX_POSTED)
+			ended = !is_agent_there(mailbox) || has_agent_ended(mailbox);
 	}
 	*result = shared->result;
 	return 0;
 }
 
-/* => 0 with *result; -EPIPE as above. */
+/* => as post() says. */
 static int move_by_mailbox(const struct mailbox *mailbox, const struct ferry_remote_call *call,
 			   int64_t *result)
 {
@@ -337,36 +365,43 @@ static int move_by_mailbox(const struct mailbox *mailbox, const struct ferry_rem
 	return 0;
 }
 
-/* By a mailbox of an earlier call, if the kernel lets the calling thread at the process still.
- * => false: there is none that would do. */
-static bool move_by_kept(int32_t pid, const struct ferry_remote_call *call, int64_t *result)
+/*
+ * By a mailbox of an earlier call, if the kernel lets the calling thread at the process still.
+ * => 0 with *result; -EAGAIN: there is none that would do; -EPIPE as post().
+ */
+static int move_by_kept(int32_t pid, const struct ferry_remote_call *call, int64_t *result)
 {
 	struct mailbox mailbox = take_kept(pid);
-	bool done;
+	int error = -EAGAIN;
 
 	if (mailbox.shared == NULL)
-		return false;
-	done = call->count <= mailbox.count_max && is_agent_there(&mailbox) &&
-	       ask_kernel(pid, call->flags) == 0;
-	if (done && !is_answered(mailbox.machine, call, result))
-		done = move_by_mailbox(&mailbox, call, result) == 0 && *result != -EPERM;
-	if (done)
+		return -EAGAIN;
+	if (call->count <= mailbox.count_max && is_agent_there(&mailbox) &&
+	    is_newest_image(&mailbox) && ask_kernel(pid, call->flags) == 0)
+		error = is_answered(mailbox.machine, call, result)
+				? 0
+				: move_by_mailbox(&mailbox, call, result);
+	if (error == 0 && *result == -EPERM) /* not a right of whoever made it */
+		error = -EAGAIN;
+	if (error == 0)
 		keep(&mailbox);
 	else
 		throw_away(&mailbox);
-	return done;
+	return error;
 }
 
-/* => 0 with *result; -EPIPE: the agent left meanwhile. */
+/* => 0 with *result; otherwise as post() says. */
 static int move_by_client(struct ferry_client *client, const struct ferry_remote_call *call,
 			  int64_t *result)
 {
 	struct mailbox mailbox;
 	int error = open_mailbox(client, call->count, &mailbox);
 
+	if (error == -EPIPE)
+		return -EAGAIN;
 	if (error != 0) {
 		*result = error;
-		return error == -EPIPE ? -EPIPE : 0;
+		return 0;
 	}
 	error = move_by_mailbox(&mailbox, call, result);
 	if (error == 0)
@@ -395,32 +430,47 @@ static int64_t query(const struct ferry_client *client, const struct ferry_remot
 	return error;
 }
 
-int64_t ferry_remote_move_pages(int32_t pid, const struct ferry_remote_call *call)
+/* => 0 with *result; otherwise as post() says, and the keeper may have gone as well. */
+static int call_by_keeper(int32_t pid, const struct ferry_remote_call *call, int64_t *result)
 {
 	const enum ferry_client_mode mode = call->nodes != NULL ? FERRY_CLIENT_ASK
 								: FERRY_CLIENT_LOOK;
 	struct ferry_client client;
-	int64_t result = 0;
-	int error = 0;
+	int error = ferry_remote_open(&client, pid, call->flags, mode);
 
-	if (call->nodes != NULL && move_by_kept(pid, call, &result))
-		return result;
-	/* A process whose agent was killed over the call has another one soon. */
-	for (int i = 0; i < AGENTS_MAX; i++) {
-		error = ferry_remote_open(&client, pid, call->flags, mode);
-		if (error != 0)
-			return error;
-		if (!is_answered(client.keeper.machine, call, &result)) {
-			if (call->nodes != NULL)
-				error = move_by_client(&client, call, &result);
-			else
-				result = query(&client, call);
-		}
-		ferry_client_close(&client);
-		if (error == 0)
-			return result;
+	if (error == -EPIPE)
+		return -EAGAIN;
+	if (error != 0) {
+		*result = error;
+		return 0;
 	}
-	return -ESRCH;
+	if (!is_answered(client.keeper.machine, call, result)) {
+		if (call->nodes != NULL)
+			error = move_by_client(&client, call, result);
+		else
+			*result = query(&client, call);
+	}
+	ferry_client_close(&client);
+	return error;
+}
+
+int64_t ferry_remote_move_pages(int32_t pid, const struct ferry_remote_call *call)
+{
+	const struct timespec millisecond = { .tv_nsec = 1000000 };
+	int64_t result = 0;
+	bool moved = false;
+	int error = call->nodes != NULL ? move_by_kept(pid, call, &result) : -EAGAIN;
+
+	for (int i = 0; i < TRIES && error != 0; i++) {
+		moved = moved || error == -EPIPE;
+		if (i > 0)
+			(void)nanosleep(&millisecond, NULL);
+		error = call_by_keeper(pid, call, &result);
+	}
+	if (error != 0)
+		return -ESRCH;
+	/* Seed's word for "nothing was to be done" is not true of what was begun before. */
+	return moved && result == -ENOENT ? 0 : result;
 }
 
 /* --- ranges ------------------------------------------------------------------------------ */

@@ -30,7 +30,8 @@ FERRY_MUST_CHECK int ferry_remote_open(struct ferry_client *client, int32_t pid,
 /*
  * The whole call. A move leaves a mailbox at the other process's agent, which the next move finds;
  * the calling thread's rights are looked at each time. If the agent is killed over it the call is
- * made again. Any thread. Returns are those of move_pages().
+ * made again, and fails with -ESRCH where the process has no other one yet. Any thread. Returns are
+ * those of move_pages().
  */
 int64_t ferry_remote_move_pages(int32_t pid, const struct ferry_remote_call *call);
 

@@ -12,7 +12,7 @@
 
 struct credentials {
 	unsigned uid[4], gid[4]; /* real, effective, saved, file system */
-	unsigned long long capabilities;
+	unsigned long long capabilities, permitted;
 	char user_namespace[64];
 };
 
@@ -31,8 +31,10 @@ static bool parse_status(FILE *file, struct credentials *c)
 			found |= 2;
 		else if (sscanf(line, "CapEff: %llx", &c->capabilities) == 1)
 			found |= 4;
+		else if (sscanf(line, "CapPrm: %llx", &c->permitted) == 1)
+			found |= 8;
 	}
-	return found == 7;
+	return found == 15;
 }
 
 static int read_credentials(const char *directory, struct credentials *c)
@@ -75,11 +77,26 @@ static bool same_ids(const unsigned *target, unsigned caller)
 	return target[0] == caller && target[1] == caller && target[2] == caller;
 }
 
+static bool share_user_namespace(const struct credentials *a, const struct credentials *b)
+{
+	return a->user_namespace[0] != '\0' && strcmp(a->user_namespace, b->user_namespace) == 0;
+}
+
+/* Nobody looks into who may do more than he, or elsewhere. A namespace that we may not read does
+ * not count here. */
+static bool may_as_much(const struct credentials *caller, const struct credentials *target)
+{
+	bool unknown = caller->user_namespace[0] == '\0' || target->user_namespace[0] == '\0';
+
+	return (target->permitted & ~caller->permitted) == 0 &&
+	       (unknown || share_user_namespace(caller, target));
+}
+
 static bool capable(const struct credentials *caller, const struct credentials *target,
 		    int capability)
 {
-	return (caller->capabilities >> capability & 1) != 0 && caller->user_namespace[0] != '\0' &&
-	       strcmp(caller->user_namespace, target->user_namespace) == 0;
+	return (caller->capabilities >> capability & 1) != 0 &&
+	       share_user_namespace(caller, target);
 }
 
 int ferry_rights_get(int32_t pid, int32_t tid, int32_t target_pid, struct ferry_rights *rights)
@@ -98,7 +115,7 @@ int ferry_rights_get(int32_t pid, int32_t tid, int32_t target_pid, struct ferry_
 		return -EPERM;
 	}
 	rights->read = rights->read && same_ids(target.uid, caller.uid[0]) &&
-		       same_ids(target.gid, caller.gid[0]);
+		       same_ids(target.gid, caller.gid[0]) && may_as_much(&caller, &target);
 	rights->read = rights->read || pid == target_pid; /* who looks into itself */
 	rights->read = rights->read || capable(&caller, &target, CAP_SYS_PTRACE);
 	rights->move_all = capable(&caller, &target, CAP_SYS_NICE);

@@ -17,8 +17,9 @@ struct ferry_rights {
 
 /*
  * Rights of thread tid of process pid over process target, by the rules that move_pages(2) has
- * (ptrace(2), for reading, by real ids): it is the caller's own process, or the real ids equal all
- * three ids of a target that is dumpable, or CAP_SYS_PTRACE in the target's user namespace.
+ * (ptrace(2), for reading, by real ids; security modules aside): it is the caller's own process,
+ * or the real ids equal all three ids of a target that is dumpable and has no capabilities that
+ * the caller lacks, or CAP_SYS_PTRACE in the target's user namespace.
  * => 0; -ESRCH (no such target); -EPERM (no such caller, or its credentials cannot be read): then
  *    nothing is allowed.
  */

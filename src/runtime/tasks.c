@@ -27,14 +27,13 @@ struct dirent64 {
 	char name[];
 };
 
-static long parse_decimal(const char *p)
+/* => the number at p, 0: there is none. */
+static uint64_t parse_decimal(const char *p)
 {
-	long value = 0;
+	uint64_t value = 0;
 
-	if (*p < '0' || *p > '9')
-		return -1;
 	for (; *p >= '0' && *p <= '9'; p++)
-		value = value * 10 + (*p - '0');
+		value = value * 10 + (uint64_t)(*p - '0');
 	return value;
 }
 
@@ -80,7 +79,7 @@ int ferry_tasks_walk(int32_t pid, ferry_task_look *look, void *context)
 			   n == -EINTR)) {
 		for (long at = 0; at < n && !enough;) {
 			struct dirent64 *entry = (struct dirent64 *)(void *)(entries + at);
-			long tid = parse_decimal(entry->name);
+			uint64_t tid = parse_decimal(entry->name);
 
 			enough = tid > 0 && look(context, (int32_t)tid);
 			at += entry->len;
@@ -127,9 +126,7 @@ int ferry_tasks_stat(int32_t pid, struct ferry_task_stat *stat)
 	p += 2;
 	stat->state = *p;
 	for (int n = STAT_STATE; n <= STAT_ENV_END && *p; n++) {
-		long value = parse_decimal(p);
-
-		field[n] = value > 0 ? (uint64_t)value : 0;
+		field[n] = parse_decimal(p);
 		while (*p && *p++ != ' ')
 			continue;
 	}

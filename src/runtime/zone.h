@@ -39,8 +39,8 @@ void ferry_zone_exclude(ferry_va start, ferry_va end);
 /* Zeroed, page-aligned memory; NULL: none left. Raw system calls only; any thread. */
 void *ferry_zone_alloc(size_t size_bytes);
 void ferry_zone_free(void *memory, size_t size_bytes);
-/* Has one page of such memory show the first page of a file, and be memory again. => 0, -errno: it
- * is as it was. */
+/* Has one page of such memory show the first page of a file, and be zeroed memory again. => 0,
+ * -errno: there may be a hole now. A fork without our wrapper may take such a page along. */
 FERRY_MUST_CHECK int ferry_zone_show(void *page, int fd);
 FERRY_MUST_CHECK int ferry_zone_hide(void *page);
 

@@ -49,5 +49,5 @@ wait_until 20 test -s "$work/out" || fail "the caller waits for ever"
 touch "$work/stop"
 wait "$run_pid"
 run_pid=
-cat "$work/out"
+grep 'No such process$' "$work/out" || fail "the caller said: $(cat "$work/out")"
 assert_nothing_left
