@@ -184,32 +184,19 @@ struct call {
 	bool shared_only;
 };
 
-static int read_all(int fd, char *bytes, size_t len, size_t at)
+/* All of it. nr: pread64 or pwrite64. */
+static int transfer(long nr, int fd, void *bytes, size_t len, size_t at)
 {
+	char *p = bytes;
+
 	while (len) {
-		long n = ferry_sys4(SYS_pread64, fd, bytes, len, at);
+		long n = ferry_sys4(nr, fd, p, len, at);
 
 		if (n == -EINTR)
 			continue;
 		if (n <= 0)
 			return -EFAULT;
-		bytes += n;
-		len -= (size_t)n;
-		at += (size_t)n;
-	}
-	return 0;
-}
-
-static int write_all(int fd, const char *bytes, size_t len, size_t at)
-{
-	while (len) {
-		long n = ferry_sys4(SYS_pwrite64, fd, bytes, len, at);
-
-		if (n == -EINTR)
-			continue;
-		if (n <= 0)
-			return -EFAULT;
-		bytes += n;
+		p += n;
 		len -= (size_t)n;
 		at += (size_t)n;
 	}
@@ -240,15 +227,15 @@ static int64_t serve_call(struct ferry_agent *agent, const struct call *c)
 
 	if (!own)
 		return -ENOMEM;
-	result = read_all(c->fd, own, in_bytes, c->arrays_at);
+	result = transfer(SYS_pread64, c->fd, own, in_bytes, c->arrays_at);
 	if (!result) {
+		struct ferry_arrays a = ferry_arrays_lay(own, c->count);
 		struct ferry_move_call call = {
 			.count = c->count,
-			.pages = (const uint64_t *)(const void *)own,
-			.nodes = (const int32_t *)(const void *)(own +
-								 ferry_arrays_nodes_at(c->count)),
-			.status = (int32_t *)(void *)(own + in_bytes),
-			.reasons = (uint8_t *)own + ferry_arrays_reasons_at(c->count),
+			.pages = a.pages,
+			.nodes = a.nodes,
+			.status = a.status,
+			.reasons = a.reasons,
 			.seed = c->seed,
 			.move_all = c->move_all,
 			.shared_only = c->shared_only,
@@ -256,7 +243,8 @@ static int64_t serve_call(struct ferry_agent *agent, const struct call *c)
 
 		look_for_pages(agent, call.pages, call.count);
 		result = ferry_move_pages_in(&agent->space, &call);
-		if (write_all(c->fd, own + in_bytes, out_bytes, c->arrays_at + in_bytes))
+		if (transfer(SYS_pwrite64, c->fd, own + in_bytes, out_bytes,
+			     c->arrays_at + in_bytes))
 			result = -EFAULT;
 	}
 	ferry_zone_free(own, in_bytes + out_bytes);

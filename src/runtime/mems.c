@@ -5,10 +5,10 @@
 
 #include "runtime/join.h"
 #include "runtime/tasks.h"
+#include "runtime/watch.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -50,19 +50,12 @@ static void forget(struct ferry_keeper_mems *kept)
 	kept->pidfd = -1;
 }
 
-static bool has_ended(const struct ferry_keeper_mems *kept)
-{
-	struct pollfd poll_fd = { .fd = kept->pidfd, .events = POLLIN };
-
-	return poll(&poll_fd, 1, 0) != 0;
-}
-
 static struct ferry_keeper_mems *find_kept(struct ferry_keeper *keeper, int32_t pid)
 {
 	for (uint32_t i = 0; i < FERRY_MEMS_KEPT_MAX; i++) {
 		struct ferry_keeper_mems *kept = &keeper->mems_kept[i];
 
-		if (kept->pidfd >= 0 && has_ended(kept))
+		if (kept->pidfd >= 0 && ferry_watch_has_ended(kept->pidfd))
 			forget(kept);
 		if (kept->pidfd >= 0 && kept->pid == pid)
 			return kept;
@@ -209,7 +202,8 @@ int32_t ferry_mems_who_needs(struct ferry_keeper *keeper, uint32_t node)
 	for (uint32_t i = 0; i < FERRY_MEMS_KEPT_MAX; i++) {
 		const struct ferry_keeper_mems *kept = &keeper->mems_kept[i];
 
-		if (kept->pidfd >= 0 && !has_ended(kept) && !has_memory(keeper, &kept->nodes, node))
+		if (kept->pidfd >= 0 && !ferry_watch_has_ended(kept->pidfd) &&
+		    !has_memory(keeper, &kept->nodes, node))
 			return kept->pid;
 	}
 	return -1;

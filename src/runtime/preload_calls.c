@@ -16,6 +16,7 @@
 
 #include "base/sys.h"
 #include "move/move_pages.h"
+#include "runtime/arrays.h"
 #include "runtime/door.h"
 #include "runtime/interface.h"
 #include "runtime/preload.h"
@@ -80,10 +81,7 @@ static void give_buffer(struct buffer *buffer)
 /* The arrays of one call, in one buffer. */
 struct arrays {
 	struct ferry_move_call call;
-	uint64_t *pages;
-	int32_t *nodes;
-	int32_t *status;
-	uint8_t *reasons;
+	struct ferry_arrays at;
 };
 
 static struct arrays *lay_arrays(struct buffer *buffer, size_t count)
@@ -91,16 +89,13 @@ static struct arrays *lay_arrays(struct buffer *buffer, size_t count)
 	struct arrays *a = (struct arrays *)(void *)buffer->memory;
 
 	memset(a, 0, sizeof(*a));
-	a->pages = (uint64_t *)(void *)(a + 1);
-	a->nodes = (int32_t *)(void *)(a->pages + count);
-	a->status = a->nodes + count;
-	a->reasons = (uint8_t *)(a->status + count);
+	a->at = ferry_arrays_lay(a + 1, count);
 	return a;
 }
 
 static size_t arrays_bytes(size_t count)
 {
-	return sizeof(struct arrays) + count * (sizeof(uint64_t) + 2 * sizeof(int32_t) + 1);
+	return sizeof(struct arrays) + ferry_arrays_size(count);
 }
 
 /* --- checks --------------------------------------------------------------------------- */
@@ -177,19 +172,20 @@ static int host_status(uint64_t page)
 static void settle_unmanaged(struct arrays *a, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		if (a->reasons[i] == FERRY_REASON_UNMANAGED)
-			a->status[i] = host_status(a->pages[i]);
+		if (a->at.reasons[i] == FERRY_REASON_UNMANAGED)
+			a->at.status[i] = host_status(a->at.pages[i]);
 	}
 }
 
 static bool has_unmanaged(const struct arrays *a, size_t count)
 {
-	return memchr(a->reasons, FERRY_REASON_UNMANAGED, count) != NULL;
+	return memchr(a->at.reasons, FERRY_REASON_UNMANAGED, count) != NULL;
 }
 
 static void query_books(struct arrays *a, size_t count)
 {
-	ferry_books_query_pages(ferry_door_read_books(), count, a->pages, a->status, a->reasons);
+	ferry_books_query_pages(ferry_door_read_books(), count, a->at.pages, a->at.status,
+				a->at.reasons);
 	ferry_door_leave_books();
 }
 
@@ -222,10 +218,10 @@ static int64_t move(struct arrays *a, size_t count, unsigned flags)
 	need_movers();
 	a->call = (struct ferry_move_call){
 		.count = count,
-		.pages = a->pages,
-		.nodes = a->nodes,
-		.status = a->status,
-		.reasons = a->reasons,
+		.pages = a->at.pages,
+		.nodes = a->at.nodes,
+		.status = a->at.status,
+		.reasons = a->at.reasons,
 		.seed = is_seed(flags),
 		.move_all = (flags & FERRY_MOVE_ALL) != 0,
 	};
@@ -234,12 +230,12 @@ static int64_t move(struct arrays *a, size_t count, unsigned flags)
 
 static int copy_in(struct arrays *a, const struct call *c)
 {
-	int err = ferry_user_read(a->pages, c->pages, c->count * sizeof(a->pages[0]));
+	int err = ferry_user_read(a->at.pages, c->pages, c->count * sizeof(a->at.pages[0]));
 
 	if (!err && c->nodes) {
-		err = ferry_user_read(a->nodes, c->nodes, c->count * sizeof(a->nodes[0]));
+		err = ferry_user_read(a->at.nodes, c->nodes, c->count * sizeof(a->at.nodes[0]));
 		if (!err)
-			err = ferry_user_probe(c->status, c->count * sizeof(a->status[0]));
+			err = ferry_user_probe(c->status, c->count * sizeof(a->at.status[0]));
 		if (!err && c->reasons)
 			err = ferry_user_probe(c->reasons, c->count);
 	}
@@ -248,10 +244,10 @@ static int copy_in(struct arrays *a, const struct call *c)
 
 static int copy_out(const struct arrays *a, const struct call *c)
 {
-	int err = ferry_user_write(c->status, a->status, c->count * sizeof(a->status[0]));
+	int err = ferry_user_write(c->status, a->at.status, c->count * sizeof(a->at.status[0]));
 
 	if (!err && c->reasons)
-		err = ferry_user_write(c->reasons, a->reasons, c->count);
+		err = ferry_user_write(c->reasons, a->at.reasons, c->count);
 	return err;
 }
 

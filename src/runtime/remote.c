@@ -276,27 +276,7 @@ static bool is_answered(const struct ferry_machine *machine, const struct ferry_
 	return true;
 }
 
-/* pages, nodes, status, reasons: of a call with so many pages. */
-struct arrays {
-	uint64_t *pages;
-	int32_t *nodes;
-	int32_t *status;
-	uint8_t *reasons;
-};
-
-static struct arrays lay_arrays(void *memory, size_t count)
-{
-	char *at = memory;
-
-	return (struct arrays){
-		.pages = memory,
-		.nodes = (int32_t *)(void *)(at + ferry_arrays_nodes_at(count)),
-		.status = (int32_t *)(void *)(at + ferry_arrays_status_at(count)),
-		.reasons = (uint8_t *)at + ferry_arrays_reasons_at(count),
-	};
-}
-
-static int copy_in(const struct arrays *a, const struct ferry_remote_call *call)
+static int copy_in(const struct ferry_arrays *a, const struct ferry_remote_call *call)
 {
 	size_t count = call->count;
 	int error = ferry_user_read(a->pages, call->pages, count * sizeof(a->pages[0]));
@@ -310,7 +290,7 @@ static int copy_in(const struct arrays *a, const struct ferry_remote_call *call)
 	return error;
 }
 
-static int copy_out(const struct arrays *a, const struct ferry_remote_call *call)
+static int copy_out(const struct ferry_arrays *a, const struct ferry_remote_call *call)
 {
 	size_t count = call->count;
 	int error = ferry_user_write(call->status, a->status, count * sizeof(a->status[0]));
@@ -348,7 +328,8 @@ static int post(const struct mailbox *mailbox, const struct ferry_remote_call *c
 static int move_by_mailbox(const struct mailbox *mailbox, const struct ferry_remote_call *call,
 			   int64_t *result)
 {
-	struct arrays a = lay_arrays((char *)mailbox->shared + FERRY_MAILBOX_ARRAYS, call->count);
+	struct ferry_arrays a =
+		ferry_arrays_lay((char *)mailbox->shared + FERRY_MAILBOX_ARRAYS, call->count);
 	int error;
 
 	*result = copy_in(&a, call);
@@ -415,12 +396,12 @@ static int64_t query(const struct ferry_client *client, const struct ferry_remot
 {
 	size_t size = ferry_arrays_size(call->count);
 	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	struct arrays a;
+	struct ferry_arrays a;
 	int error;
 
 	if (memory == MAP_FAILED)
 		return -ENOMEM;
-	a = lay_arrays(memory, call->count);
+	a = ferry_arrays_lay(memory, call->count);
 	error = copy_in(&a, call);
 	if (error == 0) {
 		ferry_books_query_pages(client->books, call->count, a.pages, a.status, a.reasons);

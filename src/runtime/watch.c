@@ -199,8 +199,7 @@ static void become_orphan(struct ferry_keeper *keeper, struct ferry_keeper_proce
 			   ending == KILLED ? FERRY_PROCESS_ORPHAN : FERRY_PROCESS_LEFT);
 }
 
-/* Both may have been killed at once, and this one is heard of later. */
-static bool has_ended(int pidfd)
+bool ferry_watch_has_ended(int pidfd)
 {
 	struct pollfd poll_fd = { .fd = pidfd, .events = POLLIN };
 
@@ -214,7 +213,8 @@ void ferry_watch_agent_ended(struct ferry_keeper *keeper, struct ferry_keeper_pr
 	process->agent_gone = true;
 	drop_watch(keeper, &process->agent_fd);
 	ferry_watch_reap(keeper); /* it may have been the last child */
-	if (ending == LEFT || process->program_gone || has_ended(process->program_fd))
+	/* Both may have been killed at once, and the program's end be heard of later. */
+	if (ending == LEFT || process->program_gone || ferry_watch_has_ended(process->program_fd))
 		ferry_join_release(keeper, process);
 	else
 		become_orphan(keeper, process, ending);

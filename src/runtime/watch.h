@@ -8,6 +8,8 @@
 /* An agent whose program is gone is killed if it has not left by itself after this time. */
 enum { FERRY_LEAVE_WAIT_S = 20 };
 
+/* => whether the process of a pidfd has ended. */
+bool ferry_watch_has_ended(int pidfd);
 /* SIGCHLD came: reaps all children, reports the command's end. */
 void ferry_watch_reap(struct ferry_keeper *keeper);
 /* The pidfd of a program or an agent says that it has ended. process may be freed. */
