@@ -120,6 +120,7 @@ struct pm_scan_arg {
 #define FERRY_PAGEMAP_EXCLUSIVE (UINT64_C(1) << 56)
 
 #define FERRY_MPOL_MF_MOVE 2
+#define FERRY_MPOL_MF_MOVE_ALL 4
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23

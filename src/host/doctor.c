@@ -339,7 +339,7 @@ static void find_address_space(const struct ferry_probe *p, struct ferry_finding
 	char limit[FERRY_SIZE_TEXT], books[FERRY_SIZE_TEXT];
 
 	size_text(p->address_space_bytes, limit);
-	size_text(FERRY_BOOKS_SIZE_BYTES, books);
+	size_text(2 * FERRY_BOOKS_SIZE_BYTES, books); /* with the labels of objects */
 	set(f->found, "RLIMIT_AS is %s", limit);
 	if (p->address_space_bytes == UINT64_MAX)
 		return;

@@ -289,13 +289,16 @@ static int reconcile_range(struct ferry_space *space, ferry_va start, ferry_va e
 
 /* --- ranges ------------------------------------------------------------------------------- */
 
-/* The managed part of [*start, end) that comes first. => false: none. */
+/* The part of [*start, end) with entries that comes first. => false: none. */
 static bool next_managed(const struct ferry_space *space, ferry_va *start, ferry_va end,
 			 ferry_va *stop)
 {
 	const struct ferry_region *regions = ferry_books_regions(space->books);
 	uint32_t index = ferry_region_index(space->books, *start);
 
+	while (index < space->books->region_count &&
+	       (regions[index].flags & FERRY_REGION_SHARED) != 0)
+		index++;
 	if (*start >= end || index >= space->books->region_count || regions[index].start >= end)
 		return false;
 	if (regions[index].start > *start)
@@ -385,6 +388,19 @@ int ferry_space_adopt(struct ferry_space *space, ferry_va start, ferry_va end, u
 	return err == -ESRCH ? -ESRCH : 0;
 }
 
+int ferry_space_adopt_shared(struct ferry_space *space, const struct ferry_region *region)
+{
+	struct ferry_mmu *mmu = space->mmu;
+	struct ferry_region armed = *region;
+	int err = mmu->ops->arm_shared(mmu, region->start, region->end - region->start);
+
+	if (err == -EPERM || err == -EINVAL)
+		armed.flags |= FERRY_REGION_UNARMED;
+	else if (err != 0)
+		return err;
+	return ferry_region_put(space->books, &armed);
+}
+
 /* --- a child begins ------------------------------------------------------------------------- */
 
 /* A run of entries that the child repeats. */
@@ -461,8 +477,8 @@ int ferry_space_inherit(struct ferry_space *child, const struct ferry_books *par
 		err = -ENOMEM;
 	for (int i = 0; i < count && err == 0; i++) {
 		/* Locks are not inherited. */
-		err = ferry_region_insert(child->books, regions[i].start, regions[i].end,
-					  regions[i].flags & ~(uint32_t)FERRY_REGION_LOCKED);
+		regions[i].flags &= ~(uint32_t)FERRY_REGION_LOCKED;
+		err = ferry_region_put(child->books, &regions[i]);
 		if (err == 0)
 			err = inherit_region(child, parent, &regions[i]);
 	}

@@ -20,7 +20,7 @@
 #define FERRY_BOOKS_MAGIC 0x314b4f4f424546u /* "FEBOOK1" */
 
 enum {
-	FERRY_BOOKS_VERSION = 2,
+	FERRY_BOOKS_VERSION = 3,
 	FERRY_REGIONS_MAX = 65536,
 	FERRY_STALL_BUCKETS = 40, /* bucket b counts stalls of [2^b, 2^(b+1)) ns */
 	FERRY_STATUS_KINDS = 16,
@@ -99,14 +99,21 @@ enum ferry_region_flag {
 	FERRY_REGION_NOHUGE = 1 << 1,  /* advised MADV_NOHUGEPAGE */
 	FERRY_REGION_LOCKED = 1 << 2,  /* mlocked as far as known */
 	FERRY_REGION_ADOPTED = 1 << 3, /* found, not mapped through us: heap, stacks, bss */
+	FERRY_REGION_SHARED = 1 << 4,  /* a part of an object that other processes may map, too */
+	FERRY_REGION_UNARMED = 1 << 5, /* SHARED, and no fault or event of it is delivered */
 };
 
-/* A managed range of addresses: private anonymous memory that delivers its faults to us. */
+/*
+ * A managed range of addresses. As a rule it is private anonymous memory that delivers its faults
+ * to us, with an entry for each page. With SHARED it is a window on an object (object.h), whose
+ * labels say where its pages are; no page of it has an entry here.
+ */
 struct ferry_region {
-	uint64_t start; /* (s) */
-	uint64_t end;   /* (s) */
-	uint32_t flags; /* (s) enum ferry_region_flag */
-	uint32_t spare;
+	uint64_t start;     /* (s) */
+	uint64_t end;       /* (s) */
+	uint32_t flags;     /* (s) enum ferry_region_flag */
+	uint32_t home;      /* (s) SHARED: the node of pages without a label */
+	uint64_t object_va; /* (s) SHARED: of its first page in the space of all objects; else 0 */
 };
 
 /* Counted per node of this process; pages. */

@@ -351,17 +351,19 @@ static int move_regions(struct ferry_space *space, const struct remap *remap)
 	int err = 0;
 
 	while (va < end && err == 0) {
-		const struct ferry_region *region = ferry_books_regions(space->books);
+		const struct ferry_region *regions = ferry_books_regions(space->books);
 		uint32_t index = ferry_region_index(space->books, va);
-		ferry_va start, stop;
+		struct ferry_region region;
 
-		if (index >= space->books->region_count || region[index].start >= end)
+		if (index >= space->books->region_count || regions[index].start >= end)
 			break;
-		start = region[index].start > va ? region[index].start : va;
-		stop = region[index].end < end ? region[index].end : end;
-		err = ferry_region_insert(space->books, start - remap->from + remap->to,
-					  stop - remap->from + remap->to, region[index].flags);
-		va = stop;
+		region = ferry_region_from(&regions[index], va);
+		if (region.end > end)
+			region.end = end;
+		va = region.end;
+		region.start = region.start - remap->from + remap->to;
+		region.end = region.end - remap->from + remap->to;
+		err = ferry_region_put(space->books, &region);
 	}
 	if (err == 0)
 		err = ferry_region_delete(space->books, remap->from, end);

@@ -97,6 +97,7 @@ static int take_small(struct service *s, uint32_t want, int *result)
 		.va = s->va,
 		.local_node = s->fault->local_node,
 		.want = want,
+		.shared = (s->region->flags & FERRY_REGION_SHARED) != 0,
 	};
 	int ret = ferry_space_take(s->space, &touch, &s->run);
 	uint32_t node = touch.short_node;
@@ -444,6 +445,49 @@ static int serve_mapped(struct service *s)
 	return serve_none(s);
 }
 
+/* --- objects ------------------------------------------------------------------------------ */
+
+/* The host makes no page there for us (its file system is full): whoever touches it hears so from
+ * the host itself. */
+static int leave_to_host(const struct service *s)
+{
+	int err;
+
+	if (s->fault->host_tries++ < HOST_TRIES)
+		return FERRY_FAULT_RETRY;
+	err = s->space->mmu->ops->disarm(s->space->mmu, s->va, FERRY_PAGE_SIZE);
+	if (err == -ESRCH)
+		return ended(s);
+	return err == -EAGAIN ? FERRY_FAULT_RETRY : wake(s, s->va, 1);
+}
+
+/* The machine is told of the page before anybody can see it. */
+static int serve_shared(struct service *s)
+{
+	struct ferry_space *space = s->space;
+	struct ferry_frame frame = { .number = 0 };
+	uint32_t done = 0;
+	int result, err;
+
+	if (!s->fault->placed) {
+		if (take_small(s, 1, &result) < 0)
+			return result;
+		space->host.placed(space->host.context,
+				   s->region->object_va + (s->va - s->region->start),
+				   s->run.first.node);
+		s->fault->placed = true;
+	}
+	err = space->mmu->ops->enter_new(space->mmu, s->va, frame, 1, &done);
+	if (err == -ENOMEM)
+		return leave_to_host(s);
+	if (err == 0)
+		ferry_count(&space->books->counters.first_touches, 1);
+	/* Somebody else has made it meanwhile. */
+	if (err == 0 || err == -EEXIST)
+		return wake(s, s->va, 1);
+	return enter_failed(s, err);
+}
+
 /* --- no region ------------------------------------------------------------------------------ */
 
 /* Takes the host's mapping around va under management, as far as no region has it. */
@@ -493,6 +537,8 @@ enum ferry_fault_result ferry_fault_serve(struct ferry_space *space, struct ferr
 	if (result != NEXT)
 		return (enum ferry_fault_result)result;
 	s.region = ferry_region_find(space->books, s.va);
+	if (s.region != NULL && (s.region->flags & FERRY_REGION_SHARED) != 0)
+		return (enum ferry_fault_result)serve_shared(&s);
 	s.slot = ferry_ptable_slot(space->books, s.va);
 	if (s.region == NULL || s.slot == NULL)
 		return FERRY_FAULT_NOMEM;

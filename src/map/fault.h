@@ -15,6 +15,8 @@
  *   HELD, not busy    any              bring home
  *   HELD, busy        any              nothing: the mover wakes
  *   no region         any              take the host's mapping under management, then as NONE
+ *   (of an object)    missing          nobody has made the page yet: a page of the lease becomes
+ *                                      the object's, its node the page's label
  */
 #ifndef FERRY_MAP_FAULT_H
 #define FERRY_MAP_FAULT_H
@@ -31,6 +33,7 @@ struct ferry_fault {
 	/* The server's own: 0 at first, kept between the calls for one fault. */
 	uint16_t asked;      /* nodes asked once more although they were dry */
 	uint16_t host_tries; /* times that the host had no memory */
+	bool placed;         /* the machine knows already that an object has the page */
 };
 
 enum ferry_fault_result {

@@ -34,7 +34,7 @@ static void store_region(struct ferry_region *target, const struct ferry_region 
 		__atomic_store_n((uint64_t *)target + i, words[i], __ATOMIC_RELAXED);
 }
 
-static void load_region(struct ferry_region *target, const struct ferry_region *source)
+void ferry_region_load(struct ferry_region *target, const struct ferry_region *source)
 {
 	uint64_t words[WORDS];
 
@@ -101,6 +101,29 @@ static int apply(struct ferry_books *books, const struct splice *splice)
 	return 0;
 }
 
+struct ferry_region ferry_region_from(const struct ferry_region *region, ferry_va start)
+{
+	struct ferry_region rest = *region;
+
+	if (rest.start >= start)
+		return rest;
+	if ((rest.flags & FERRY_REGION_SHARED) != 0)
+		rest.object_va += start - rest.start;
+	rest.start = start;
+	return rest;
+}
+
+/* Is right nothing but what follows left? */
+static bool goes_on(const struct ferry_region *left, const struct ferry_region *right)
+{
+	uint64_t object_end = left->object_va;
+
+	if ((left->flags & FERRY_REGION_SHARED) != 0)
+		object_end += left->end - left->start;
+	return left->end == right->start && left->flags == right->flags &&
+	       left->home == right->home && object_end == right->object_va;
+}
+
 /* Appends a region to the splice, merging it with the last one where they touch. */
 static void append(struct splice *splice, struct ferry_region region)
 {
@@ -108,7 +131,7 @@ static void append(struct splice *splice, struct ferry_region region)
 
 	if (region.start >= region.end)
 		return;
-	if (last == NULL || last->end != region.start || last->flags != region.flags) {
+	if (last == NULL || !goes_on(last, &region)) {
 		FERRY_ASSERT(splice->count < FERRY_ARRAY_SIZE(splice->part));
 		splice->part[splice->count++] = region;
 		return;
@@ -134,25 +157,31 @@ static void neighbours(const struct ferry_books *books, ferry_va start, ferry_va
 		splice->count = 1;
 	}
 	if (last < books->region_count && regions[last].start <= end) {
-		*right = regions[last];
-		if (right->start < end)
-			right->start = end;
+		*right = ferry_region_from(&regions[last], end);
 		last++;
 	}
 	splice->removed = last - first;
 }
 
-int ferry_region_insert(struct ferry_books *books, ferry_va start, ferry_va end, uint32_t flags)
+int ferry_region_put(struct ferry_books *books, const struct ferry_region *region)
 {
-	struct ferry_region region = { .start = start, .end = end, .flags = flags };
 	struct ferry_region right;
 	struct splice splice;
 
-	FERRY_ASSERT(start < end && start == ferry_page_down(start) && end == ferry_page_down(end));
-	neighbours(books, start, end, &splice, &right);
-	append(&splice, region);
+	FERRY_ASSERT(region->start < region->end &&
+		     region->start == ferry_page_down(region->start) &&
+		     region->end == ferry_page_down(region->end));
+	neighbours(books, region->start, region->end, &splice, &right);
+	append(&splice, *region);
 	append(&splice, right);
 	return apply(books, &splice);
+}
+
+int ferry_region_insert(struct ferry_books *books, ferry_va start, ferry_va end, uint32_t flags)
+{
+	const struct ferry_region region = { .start = start, .end = end, .flags = flags };
+
+	return ferry_region_put(books, &region);
 }
 
 int ferry_region_delete(struct ferry_books *books, ferry_va start, ferry_va end)
@@ -177,29 +206,38 @@ int ferry_region_flag(struct ferry_books *books, ferry_va start, ferry_va end, u
 	while (va < end) {
 		uint32_t index = ferry_region_index(books, va);
 		struct ferry_region piece;
-		struct splice splice;
-		struct ferry_region right;
 		int err;
 
 		if (index >= books->region_count || regions[index].start >= end)
 			return 0;
-		piece = regions[index];
-		if (piece.start < va)
-			piece.start = va;
+		piece = ferry_region_from(&regions[index], va);
 		if (piece.end > end)
 			piece.end = end;
 		va = piece.end;
 		if (((piece.flags | set) & ~clear) == piece.flags)
 			continue;
 		piece.flags = (piece.flags | set) & ~clear;
-		neighbours(books, piece.start, piece.end, &splice, &right);
-		append(&splice, piece);
-		append(&splice, right);
-		err = apply(books, &splice);
+		err = ferry_region_put(books, &piece);
 		if (err != 0)
 			return err;
 	}
 	return 0;
+}
+
+bool ferry_region_gap(const struct ferry_books *books, ferry_va *start, ferry_va *end)
+{
+	const struct ferry_region *regions = ferry_books_regions(books);
+	uint32_t i = ferry_region_index(books, *start);
+
+	while (i < books->region_count && regions[i].start <= *start) {
+		*start = regions[i].end;
+		i++;
+	}
+	if (*start >= *end)
+		return false;
+	if (i < books->region_count && regions[i].start < *end)
+		*end = regions[i].start;
+	return true;
 }
 
 int ferry_region_read(const struct ferry_books *books, struct ferry_region *copy, uint32_t max)
@@ -216,7 +254,7 @@ int ferry_region_read(const struct ferry_books *books, struct ferry_region *copy
 			count = max;
 		if ((seq & 1) == 0) {
 			for (uint32_t i = 0; i < count; i++)
-				load_region(&copy[i], &regions[i]);
+				ferry_region_load(&copy[i], &regions[i]);
 			if (__atomic_load_n(&books->region_seq, __ATOMIC_RELAXED) == seq)
 				return (int)count;
 		}
@@ -236,12 +274,12 @@ int ferry_region_check(const struct ferry_books *books)
 
 		if (region->start >= region->end ||
 		    region->start != ferry_page_down(region->start) ||
-		    region->end != ferry_page_down(region->end))
+		    region->end != ferry_page_down(region->end) ||
+		    ((region->flags & FERRY_REGION_SHARED) == 0) != (region->object_va == 0))
 			return -EUCLEAN;
 		if (i == 0)
 			continue;
-		if (region->start < region[-1].end ||
-		    (region->start == region[-1].end && region->flags == region[-1].flags))
+		if (region->start < region[-1].end || goes_on(&region[-1], region))
 			return -EUCLEAN;
 	}
 	return 0;

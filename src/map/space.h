@@ -31,6 +31,7 @@
 
 #include "base/lock.h"
 #include "map/books.h"
+#include "map/object.h"
 #include "mmu/mmu.h"
 #include "phys/machine.h"
 #include "phys/pool.h"
@@ -64,6 +65,15 @@ struct ferry_lookup {
 	void (*gone)(struct ferry_lookup *lookup, ferry_va start, ferry_va end);
 };
 
+/* Pages that are to go to the nodes of the host behind their targets. */
+struct ferry_host_move {
+	const ferry_va *va;
+	const int32_t *target;
+	int32_t *status; /* out: target[i], or -errno */
+	uint32_t count;
+	bool all;        /* those that several processes map, too */
+};
+
 /* What the host of a space can be asked for. None is called with the space lock held, except
  * where said. */
 struct ferry_space_host {
@@ -94,6 +104,19 @@ struct ferry_space_host {
 	 */
 	void (*unshare)(void *context, const ferry_va *va, const int32_t *target, int32_t *status,
 			uint32_t count);
+
+	/* Shared memory. NULL: none is managed. (c) */
+	const struct ferry_books *labels;
+	/* Gives a page of the lease of node to an object, for the page at object_va, which nobody
+	 * else was seen to touch. Called locked; waits for nobody. */
+	void (*placed)(void *context, uint64_t object_va, uint32_t node);
+	/* Has the machine label runs, whose `done` it sets. => 0, -errno (none is done). */
+	int (*relabel)(void *context, struct ferry_object_run *runs, uint32_t count);
+	/* others[i]: does another process of the machine have the page of the object that is at
+	 * va[i] in its page table, too? */
+	void (*find_mappers)(void *context, const ferry_va *va, uint32_t count, bool *others);
+	/* Has the host itself move pages that are not ours. NULL: no node is one of the host's. */
+	void (*move_by_host)(void *context, const struct ferry_host_move *move);
 };
 
 /* Ascending first touches, page after page. Several go on at a time: threads, arrays. */
@@ -157,6 +180,13 @@ void ferry_space_destroy(struct ferry_space *space);
  */
 FERRY_MUST_CHECK int ferry_space_adopt(struct ferry_space *space, ferry_va start, ferry_va end,
 				       uint32_t flags, int local_node);
+/*
+ * The same for a part of an object: arms it, so that who touches a page first is known; what cannot
+ * be armed (-EINVAL, -EPERM) is managed all the same. No page of it gets an entry.
+ * => lock held. 0, -ENOSPC, the error of mmu->arm_shared; then nothing changed.
+ */
+FERRY_MUST_CHECK int ferry_space_adopt_shared(struct ferry_space *space,
+					      const struct ferry_region *region);
 /* Compares entries of [start, end) with the host: present pages unknown to us are charged, entries
  * whose page is gone are dropped, pages that have become the process's own lose COW and are
  * charged. => lock held. 0 or -ESRCH. */
@@ -237,6 +267,7 @@ struct ferry_touch {
 	int local_node;      /* -1: unknown */
 	uint32_t want;       /* pages; a run of fewer may be the answer */
 	bool huge;           /* one whole huge frame instead */
+	bool shared;         /* a page of the lease instead, to be given to an object: no frame */
 	uint32_t short_node; /* out, with -ENOSPC: the node to ask a lease for; every allowed node
 				is dry: FERRY_NODES_MAX */
 };

@@ -126,6 +126,7 @@ static const int fill_errors[] = { -ENOMEM, -ESRCH, 0 };
 static const int copy_errors[] = { -ENOMEM, -EIO, -ESRCH, 0 };
 static const int disarm_errors[] = { -EAGAIN, -ESRCH, 0 };
 static const int arm_errors[] = { -EINVAL, -EBUSY, -ENOMEM, -ESRCH, 0 };
+static const int arm_shared_errors[] = { -EINVAL, -EPERM, -EBUSY, -ENOMEM, -ESRCH, 0 };
 
 /* An operation on a range: what it says of what was done, and that an end stays an end. */
 static int call_range(struct ferry_mmu_check *check, ferry_mmu_range_op *call,
@@ -423,6 +424,15 @@ static int check_arm(struct ferry_mmu *mmu, ferry_va start, uint64_t len_bytes)
 	return answer(check, check->below->ops->arm(check->below, start, len_bytes), arm_errors);
 }
 
+static int check_arm_shared(struct ferry_mmu *mmu, ferry_va start, uint64_t len_bytes)
+{
+	struct ferry_mmu_check *check = check_of(mmu);
+
+	begin_span(check, start, len_bytes);
+	return answer(check, check->below->ops->arm_shared(check->below, start, len_bytes),
+		      arm_shared_errors);
+}
+
 static int check_disarm(struct ferry_mmu *mmu, ferry_va start, uint64_t len_bytes)
 {
 	struct ferry_mmu_check *check = check_of(mmu);
@@ -453,6 +463,7 @@ static const struct ferry_mmu_ops check_ops = {
 	.zero_frame = check_zero_frame,
 	.is_zero = check_is_zero,
 	.arm = check_arm,
+	.arm_shared = check_arm_shared,
 	.disarm = check_disarm,
 };
 

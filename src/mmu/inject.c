@@ -258,6 +258,17 @@ static int inject_arm(struct ferry_mmu *mmu, ferry_va start, uint64_t len_bytes)
 	return err;
 }
 
+static int inject_arm_shared(struct ferry_mmu *mmu, ferry_va start, uint64_t len_bytes)
+{
+	struct ferry_mmu_inject *inject = inject_of(mmu);
+	int err = inject->err;
+
+	if (!has_to_fail(inject, FERRY_OP_ARM))
+		err = inject->below->ops->arm_shared(inject->below, start, len_bytes);
+	delay(inject, FERRY_OP_ARM, true);
+	return err;
+}
+
 static int inject_disarm(struct ferry_mmu *mmu, ferry_va start, uint64_t len_bytes)
 {
 	struct ferry_mmu *below = inject_of(mmu)->below;
@@ -286,6 +297,7 @@ static const struct ferry_mmu_ops inject_ops = {
 	.zero_frame = inject_zero_frame,
 	.is_zero = inject_is_zero,
 	.arm = inject_arm,
+	.arm_shared = inject_arm_shared,
 	.disarm = inject_disarm,
 };
 

@@ -162,6 +162,12 @@ struct ferry_mmu_ops {
 	 * -ESRCH. */
 	int (*arm)(struct ferry_mmu *mmu, ferry_va start, uint64_t len_bytes);
 	/*
+	 * The same for shared memory of a mapping: from now on a touch of a page that is not in the
+	 * object yet is delivered, and enter_new() makes it. Touches of others are the host's.
+	 * => as arm(); -EINVAL, -EPERM (the host cannot do that for this mapping).
+	 */
+	int (*arm_shared)(struct ferry_mmu *mmu, ferry_va start, uint64_t len_bytes);
+	/*
 	 * The opposite: what is empty in [start, start + len_bytes) is the host's to fill from now
 	 * on, write protections are lifted, and who is parked there goes on. No page of it is away:
 	 * it would be lost. => 0 (also where nothing is mapped any more), -EAGAIN, -ESRCH.

@@ -124,6 +124,7 @@ void ferry_soft_split_huge(struct ferry_soft *soft, ferry_va va)
 
 void ferry_soft_clear_page(struct ferry_soft *soft, struct ferry_soft_page *page)
 {
+	ferry_soft_object_leave(page);
 	ferry_soft_put_memory(soft, page->memory);
 	page->memory.index = FERRY_SOFT_EMPTY;
 	page->exclusive = false;
@@ -163,7 +164,7 @@ static int why_not_enter(struct ferry_soft *soft, ferry_va va, bool plain)
 		return -ENOENT;
 	if (plain && (page->prot != FERRY_SOFT_RW || page->locked))
 		return -EINVAL;
-	if (page->memory.index != FERRY_SOFT_EMPTY)
+	if (page->memory.index != FERRY_SOFT_EMPTY || page->there)
 		return -EEXIST;
 	return 0;
 }
@@ -242,6 +243,24 @@ static int soft_enter_copy(struct ferry_mmu *mmu, ferry_va va, struct ferry_fram
 	return err;
 }
 
+static int enter_new_page(struct ferry_soft *soft, ferry_va va, struct ferry_frame frame)
+{
+	struct ferry_soft_page *page = ferry_soft_page_at(soft, va);
+	struct ferry_soft_ref memory;
+	int err = why_not_enter(soft, va, false);
+
+	if (err != 0)
+		return err;
+	if (page->object != NULL)
+		return ferry_soft_object_enter(page, true);
+	FERRY_ASSERT(ferry_soft_slot_at(soft, frame)->index == FERRY_SOFT_EMPTY);
+	memory = ferry_soft_new_memory(soft);
+	if (memory.index == FERRY_SOFT_EMPTY)
+		return -ENOMEM;
+	set_page(page, memory, false);
+	return 0;
+}
+
 /* The host stops with -ENOMEM, as it does for copies. */
 static int soft_enter_new(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame frame,
 			  uint32_t pages, uint32_t *done)
@@ -253,20 +272,9 @@ static int soft_enter_new(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame
 	ferry_soft_step(soft);
 	ferry_soft_lock(soft);
 	for (*done = 0; *done < pages && err == 0;) {
-		ferry_va at = ferry_soft_va_plus(va, *done);
-		struct ferry_soft_ref memory = { FERRY_SOFT_EMPTY };
-
-		FERRY_ASSERT(ferry_soft_slot_at(soft, frame_plus(frame, *done))->index ==
-			     FERRY_SOFT_EMPTY);
-		err = why_not_enter(soft, at, false);
-		if (err == 0)
-			memory = ferry_soft_new_memory(soft);
-		if (err == 0 && memory.index == FERRY_SOFT_EMPTY)
-			err = -ENOMEM;
-		if (err == 0) {
-			set_page(ferry_soft_page_at(soft, at), memory, false);
-			++*done;
-		}
+		err = enter_new_page(soft, ferry_soft_va_plus(va, *done),
+				     frame_plus(frame, *done));
+		*done += err == 0;
 	}
 	ferry_soft_unlock(soft);
 	return err;
@@ -476,6 +484,9 @@ static uint8_t look(const struct ferry_soft *soft, const struct ferry_soft_page 
 {
 	uint32_t flags = FERRY_MMU_PRESENT;
 
+	if (page != NULL && page->there)
+		return (uint8_t)(flags | FERRY_MMU_FILE |
+				 (ferry_soft_object_is_alone(page) ? FERRY_MMU_EXCLUSIVE : 0u));
 	if (page == NULL || page->memory.index == FERRY_SOFT_EMPTY)
 		return 0;
 	if (page->memory.index == FERRY_SOFT_ZERO)
@@ -674,9 +685,8 @@ static bool soft_is_zero(struct ferry_mmu *mmu, struct ferry_frame frame)
 	return bytes[0] == 0 && memcmp(bytes, bytes + 1, FERRY_PAGE_SIZE - 1) == 0;
 }
 
-static int soft_arm(struct ferry_mmu *mmu, ferry_va start, uint64_t len_bytes)
+static int arm(struct ferry_soft *soft, ferry_va start, uint64_t len_bytes, bool shared)
 {
-	struct ferry_soft *soft = soft_of(mmu);
 	uint32_t mapped = 0;
 	int err = 0;
 
@@ -686,7 +696,7 @@ static int soft_arm(struct ferry_mmu *mmu, ferry_va start, uint64_t len_bytes)
 		const struct ferry_soft_page *page = ferry_soft_mapped_at(soft, va);
 
 		mapped += page != NULL;
-		if (page != NULL && page->file)
+		if (page != NULL && (shared ? page->object == NULL : page->file))
 			err = -EINVAL;
 	}
 	if (mapped == 0)
@@ -699,6 +709,16 @@ static int soft_arm(struct ferry_mmu *mmu, ferry_va start, uint64_t len_bytes)
 	}
 	ferry_soft_unlock(soft);
 	return err;
+}
+
+static int soft_arm(struct ferry_mmu *mmu, ferry_va start, uint64_t len_bytes)
+{
+	return arm(soft_of(mmu), start, len_bytes, false);
+}
+
+static int soft_arm_shared(struct ferry_mmu *mmu, ferry_va start, uint64_t len_bytes)
+{
+	return arm(soft_of(mmu), start, len_bytes, true);
 }
 
 static int soft_disarm(struct ferry_mmu *mmu, ferry_va start, uint64_t len_bytes)
@@ -742,6 +762,7 @@ static const struct ferry_mmu_ops soft_ops = {
 	.zero_frame = soft_zero_frame,
 	.is_zero = soft_is_zero,
 	.arm = soft_arm,
+	.arm_shared = soft_arm_shared,
 	.disarm = soft_disarm,
 };
 

@@ -20,6 +20,10 @@
  *  - empty pages that are not armed get memory of the host's own, unseen by the core;
  *  - a discard may also be lazy (MADV_FREE): the host takes the page later, without an event.
  *
+ * Objects (struct ferry_soft_object) are memory that several processes map; each page of one is a
+ * word. A page is made by the first touch where that is not armed, else by enter_new(); a touch of
+ * one that has been made puts it into the toucher's page table, unseen.
+ *
  * Everything is guarded by a lock of its own (letter m), which is never held over a copy or a step.
  * `step`, if set, is called at the begin of every operation and in the middle of those that are
  * not atomic; a scheduler switches threads in it.
@@ -75,8 +79,25 @@ struct ferry_soft_ref {
 	uint32_t index; /* 0: empty, 1: the zero page */
 };
 
+struct ferry_soft_object_page {
+	bool made;
+	uint32_t maps; /* page table entries of all processes */
+	uint64_t word;
+};
+
+/* Memory that several processes map; the test's own. */
+struct ferry_soft_object {
+	uint32_t busy; /* (a) its lock, taken after that of a process */
+	uint32_t pages;
+	bool full;     /* no page is made any more */
+	struct ferry_soft_object_page *page; /* pages of them */
+};
+
 struct ferry_soft_page {
 	struct ferry_soft_ref memory;
+	struct ferry_soft_object *object; /* NULL: memory of the process */
+	uint32_t object_page;
+	bool there; /* of an object: in the page table */
 	bool mapped;
 	bool armed;
 	bool locked;
@@ -169,6 +190,12 @@ void ferry_soft_end(struct ferry_soft *soft);
 /* => 0, -EEXIST (something is mapped there). */
 FERRY_MUST_CHECK int ferry_soft_map(struct ferry_soft *soft, ferry_va start, ferry_va end,
 				    uint32_t prot, bool file);
+/* Maps pages of an object from first on, readable and writable. => as above. */
+FERRY_MUST_CHECK int ferry_soft_map_object(struct ferry_soft *soft, ferry_va start, ferry_va end,
+					   struct ferry_soft_object *object, uint32_t first);
+/* A part of an object is cut out: in this process's page table there is nothing of it any more. */
+void ferry_soft_zap_object(struct ferry_soft *soft, const struct ferry_soft_object *object,
+			   uint32_t first, uint32_t end);
 /* Announces a call that changes mappings. => false: a window is open, try again. */
 FERRY_MUST_CHECK bool ferry_soft_begin_change(struct ferry_soft *soft);
 void ferry_soft_end_change(struct ferry_soft *soft);

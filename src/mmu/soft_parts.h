@@ -47,6 +47,17 @@ void ferry_soft_make_own(struct ferry_soft *soft, ferry_va va, struct ferry_soft
 uint32_t ferry_soft_take_by_window(struct ferry_soft *soft, ferry_va va, struct ferry_frame frame,
 				   uint32_t pages, int *err);
 
+/* soft_object.c: puts a page of an object into the page table, if it has been made; make: makes it.
+ * => 0; -EEXIST (make: it has been made already), -ENOENT (it has not), -ENOMEM. */
+int ferry_soft_object_enter(struct ferry_soft_page *page, bool make);
+/* The page leaves the page table, or enters that of a child. */
+void ferry_soft_object_leave(struct ferry_soft_page *page);
+void ferry_soft_object_inherit(struct ferry_soft_page *copy);
+bool ferry_soft_object_is_alone(const struct ferry_soft_page *page);
+/* => as a program's: whether the access goes through. A load sets *value. */
+enum ferry_soft_result ferry_soft_object_access(struct ferry_soft_page *page, bool write,
+						uint64_t *value);
+
 static inline ferry_va ferry_soft_va_plus(ferry_va va, uint32_t pages)
 {
 	return va + (ferry_va)pages * FERRY_PAGE_SIZE;

@@ -292,6 +292,7 @@ static void fork_page(struct ferry_soft *soft, struct ferry_soft_page *page,
 		      struct ferry_soft_page *copy)
 {
 	*copy = *page;
+	ferry_soft_object_inherit(copy);
 	if (page->memory.index < FERRY_SOFT_FIRST)
 		return;
 	if (page->file) {
@@ -391,6 +392,27 @@ void ferry_soft_make_own(struct ferry_soft *soft, ferry_va va, struct ferry_soft
 		ferry_soft_split_huge(soft, va);
 }
 
+/* An access to a page of an object: it has its word only. */
+static enum ferry_soft_result access_object(struct ferry_soft *soft, uint32_t thread, ferry_va va,
+					    bool write, uint64_t *value)
+{
+	struct ferry_soft_page *page = ferry_soft_page_at(soft, va);
+	uint32_t need = write ? FERRY_SOFT_WRITE : FERRY_SOFT_READ;
+	enum ferry_soft_result result;
+
+	if ((page->prot & need) == 0)
+		return FERRY_SOFT_SEGV;
+	result = ferry_soft_object_access(page, write, value);
+	return result == FERRY_SOFT_PARKED ? park(soft, thread, va, write, false) : result;
+}
+
+static bool is_of_object(struct ferry_soft *soft, ferry_va va)
+{
+	const struct ferry_soft_page *page = ferry_soft_mapped_at(soft, va);
+
+	return page != NULL && page->object != NULL && !soft->gone;
+}
+
 /* Makes the page at va accessible as the host would, or parks the thread. */
 static enum ferry_soft_result touch(struct ferry_soft *soft, uint32_t thread, ferry_va va,
 				    bool write, struct ferry_soft_page **result)
@@ -430,9 +452,13 @@ enum ferry_soft_result ferry_soft_load(struct ferry_soft *soft, uint32_t thread,
 	FERRY_ASSERT(va % sizeof(*value) == 0);
 	ferry_soft_step(soft);
 	ferry_soft_lock(soft);
-	result = touch(soft, thread, va, false, &page);
-	if (result == FERRY_SOFT_DONE)
-		*value = word_at(soft, page->memory, va);
+	if (is_of_object(soft, va)) {
+		result = access_object(soft, thread, va, false, value);
+	} else {
+		result = touch(soft, thread, va, false, &page);
+		if (result == FERRY_SOFT_DONE)
+			*value = word_at(soft, page->memory, va);
+	}
 	ferry_soft_unlock(soft);
 	return result;
 }
@@ -446,6 +472,11 @@ enum ferry_soft_result ferry_soft_store(struct ferry_soft *soft, uint32_t thread
 	FERRY_ASSERT(va % sizeof(value) == 0);
 	ferry_soft_step(soft);
 	ferry_soft_lock(soft);
+	if (is_of_object(soft, va)) {
+		result = access_object(soft, thread, va, true, &value);
+		ferry_soft_unlock(soft);
+		return result;
+	}
 	result = touch(soft, thread, va, true, &page);
 	if (result == FERRY_SOFT_DONE)
 		memcpy(&soft->bytes[page->memory.index][va % FERRY_PAGE_SIZE], &value,
@@ -627,8 +658,10 @@ void ferry_soft_child_destroy(struct ferry_soft_child *child)
 	struct ferry_soft *soft = child->parent;
 
 	ferry_soft_lock(soft);
-	for (uint32_t i = 0; i < soft->options.pages; i++)
+	for (uint32_t i = 0; i < soft->options.pages; i++) {
+		ferry_soft_object_leave(&child->pages[i]);
 		ferry_soft_put_memory(soft, child->pages[i].memory);
+	}
 	ferry_soft_unlock(soft);
 	ferry_os->free(child->pages, child->size_bytes);
 	child->pages = NULL;

@@ -306,9 +306,12 @@ static int uffd_enter_copy(struct ferry_mmu *mmu, ferry_va va, struct ferry_fram
 	struct ferry_uffd *uffd = uffd_of(mmu);
 	int err;
 
-	ferry_uffd_prefer(uffd, frame.node, true);
+	/* Elsewhere the policy of the mapping decides (ferry_uffd_arm_policy()). */
+	if (uffd->evicts)
+		ferry_uffd_prefer(uffd, frame.node, true);
 	err = copy_in(uffd, va, ferry_uffd_slot(uffd, frame), pages, done);
-	ferry_uffd_prefer(uffd, frame.node, false);
+	if (uffd->evicts)
+		ferry_uffd_prefer(uffd, frame.node, false);
 	ferry_uffd_bring_to_node(uffd, va, *done, frame.node);
 	return err;
 }
@@ -320,7 +323,7 @@ static int uffd_enter_new(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame
 	struct ferry_uffd *uffd = uffd_of(mmu);
 	int err = 0;
 
-	(void)frame;
+	ferry_uffd_prefer(uffd, frame.node, true);
 	for (*done = 0; *done < pages && !err;) {
 		uint32_t piece = pages - *done, went;
 
@@ -330,6 +333,7 @@ static int uffd_enter_new(struct ferry_mmu *mmu, ferry_va va, struct ferry_frame
 			      &went);
 		*done += went;
 	}
+	ferry_uffd_prefer(uffd, frame.node, false);
 	return err;
 }
 
@@ -650,6 +654,17 @@ static int uffd_arm(struct ferry_mmu *mmu, ferry_va start, uint64_t len_bytes)
 	return (int)ret;
 }
 
+/* Pages are never taken out of shared memory, so nothing of it is write-protected. */
+static int uffd_arm_shared(struct ferry_mmu *mmu, ferry_va start, uint64_t len_bytes)
+{
+	struct uffdio_register reg = {
+		.range = {.start = start, .len = len_bytes},
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+
+	return (int)ferry_sys3(SYS_ioctl, uffd_of(mmu)->program, UFFDIO_REGISTER, &reg);
+}
+
 /* The kernel lifts protections and wakes everybody by itself. */
 static int uffd_disarm(struct ferry_mmu *mmu, ferry_va start, uint64_t len_bytes)
 {
@@ -684,6 +699,7 @@ static const struct ferry_mmu_ops uffd_ops = {
 	.zero_frame = uffd_zero_frame,
 	.is_zero = uffd_is_zero,
 	.arm = uffd_arm,
+	.arm_shared = uffd_arm_shared,
 	.disarm = uffd_disarm,
 };
 

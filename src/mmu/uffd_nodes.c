@@ -66,7 +66,7 @@ void ferry_uffd_prefer(const struct ferry_uffd *uffd, uint32_t node, bool begin)
 	int32_t real = uffd->arena[node].real_node;
 	uint64_t mask[MASK_WORDS] = {0};
 
-	if (!uffd->real_nodes || !uffd->evicts || real < 0)
+	if (real < 0)
 		return;
 	mask[real / 64] = UINT64_C(1) << (real % 64);
 	(void)ferry_sys3(SYS_set_mempolicy, begin ? MODE_BIND : 0, begin ? mask : NULL,

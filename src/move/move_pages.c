@@ -4,7 +4,8 @@
  *
  * A list is sorted by page (unless it is already), and entries of one page are merged into one
  * page of the list to migrate. Its result is the status of the first of them, and is copied to the
- * others. Entries in one huge frame share a target: the last one's in the caller's order.
+ * others. Entries in one huge frame share a target: the last one's in the caller's order. Pages of
+ * objects are moved in another way (shared.h): the list is cut where they begin and end.
  */
 #include "move/move_pages.h"
 
@@ -14,6 +15,7 @@
 #include "base/os.h"
 #include "map/entry.h"
 #include "map/region.h"
+#include "move/shared.h"
 
 enum {
 	RANGE_PAGES = 16384,
@@ -217,26 +219,87 @@ static bool is_any_moved(const struct list *list)
 	return false;
 }
 
+/* => pages from first on that are moved in one way. */
+static size_t stretch_of(const struct list *list, size_t first, enum ferry_shared_kind *kind)
+{
+	size_t n = 1;
+	ferry_va end;
+
+	ferry_lock_acquire(&list->space->lock);
+	*kind = ferry_shared_kind_at(list->space, list->pages[first].va, &end);
+	while (first + n < list->page_count) {
+		if (list->pages[first + n].va >= end &&
+		    ferry_shared_kind_at(list->space, list->pages[first + n].va, &end) != *kind)
+			break;
+		n++;
+	}
+	ferry_lock_release(&list->space->lock);
+	return n;
+}
+
+static void answer_rest(const struct list *list, size_t first, size_t count, int32_t status,
+			enum ferry_reason reason)
+{
+	for (size_t i = first; i < first + count; i++) {
+		list->pages[i].status = status;
+		list->pages[i].reason = (uint8_t)reason;
+		*list->pages[i].result = status;
+	}
+}
+
+static int move_stretch(const struct list *list, const struct ferry_page_list *pages,
+			enum ferry_shared_kind kind)
+{
+	struct ferry_new_pages new_pages;
+	int64_t result;
+
+	if (kind == FERRY_SHARED_YES)
+		return ferry_shared_move_list(pages);
+	ferry_new_pages_init(&new_pages, list->space);
+	result = ferry_migrate_list(pages, ferry_new_page, NULL, &new_pages);
+	return result < 0 ? (int)result : 0;
+}
+
+/* => 0; -ENOMEM: no page has an answer; -ESRCH. */
+static int move_stretches(const struct list *list, struct ferry_page_list *pages)
+{
+	for (size_t at = 0; at < list->page_count; at += pages->count) {
+		enum ferry_shared_kind kind;
+		int err;
+
+		pages->pages = list->pages + at;
+		pages->count = stretch_of(list, at, &kind);
+		err = move_stretch(list, pages, kind);
+		if (err == -ENOMEM && at == 0)
+			return err;
+		if (err == -ENOMEM)
+			answer_rest(list, at, pages->count, -EBUSY, FERRY_REASON_BUSY);
+		if (err == -ESRCH) {
+			at += pages->count;
+			answer_rest(list, at, list->page_count - at, -ENOENT,
+				    FERRY_REASON_VANISHED);
+			return err;
+		}
+	}
+	return 0;
+}
+
 static int64_t move_list(struct list *list)
 {
 	const struct ferry_move_call *call = list->call;
 	struct ferry_page_list pages = {
 		.space = list->space,
-		.pages = list->pages,
 		.stall_budget_ns = call->stall_budget_ns,
 		.move_all = call->move_all,
 		.shared_only = call->shared_only,
 		.seed = call->seed,
 	};
-	struct ferry_new_pages new_pages;
 	int64_t result;
 
 	fill_items(list);
 	merge_items(list);
 	unite_huge(list);
-	pages.count = list->page_count;
-	ferry_new_pages_init(&new_pages, list->space);
-	result = ferry_migrate_list(&pages, ferry_new_page, NULL, &new_pages);
+	result = move_stretches(list, &pages);
 	if (result == -ENOMEM)
 		return result;
 	scatter(list);
@@ -256,8 +319,9 @@ int64_t ferry_move_pages_in(struct ferry_space *space, const struct ferry_move_c
 	int64_t result;
 
 	if (call->nodes == NULL) {
-		ferry_books_query_pages(space->books, call->count, call->pages, call->status,
-					call->reasons);
+		const struct ferry_query query = { space->books, space->host.labels };
+
+		ferry_query_pages(&query, call->count, call->pages, call->status, call->reasons);
 		return 0;
 	}
 	ferry_count(&space->books->counters.move_calls, 1);
@@ -295,8 +359,34 @@ static uint64_t count_asked(const struct ferry_pte *first, uint64_t pages,
 	return asked;
 }
 
-uint64_t ferry_range_count(const struct ferry_books *books, const struct ferry_range_call *call)
+/* => pages of objects in the range that have a label which is asked for. */
+static uint64_t count_labels(const struct ferry_query *query, const struct ferry_range_call *call)
 {
+	const struct ferry_region *regions = ferry_books_regions(query->books);
+	uint32_t i = ferry_region_index(query->books, call->start);
+	uint32_t count = __atomic_load_n(&query->books->region_count, __ATOMIC_RELAXED);
+	uint64_t asked = 0;
+
+	for (; i < count && i < FERRY_REGIONS_MAX && query->labels != NULL; i++) {
+		struct ferry_region region;
+
+		ferry_region_load(&region, &regions[i]);
+		if (region.start >= call->end)
+			break;
+		region = ferry_region_from(&region, call->start);
+		if (region.end > call->end)
+			region.end = call->end;
+		if ((region.flags & FERRY_REGION_SHARED) != 0 && region.start < region.end)
+			asked += ferry_labels_count(query->labels, region.object_va,
+						    region.object_va + region.end - region.start,
+						    &call->from);
+	}
+	return asked;
+}
+
+uint64_t ferry_range_count(const struct ferry_query *query, const struct ferry_range_call *call)
+{
+	const struct ferry_books *books = query->books;
 	ferry_va va = ferry_ptable_next_leaf(books, ferry_page_down(call->start), call->end);
 	uint64_t asked = 0;
 
@@ -311,7 +401,7 @@ uint64_t ferry_range_count(const struct ferry_books *books, const struct ferry_r
 					     (stop - va) >> FERRY_PAGE_SHIFT, &call->from);
 		va = ferry_ptable_next_leaf(books, stop, call->end);
 	}
-	return asked;
+	return asked + count_labels(query, call);
 }
 
 struct sweep {
@@ -320,6 +410,7 @@ struct sweep {
 	struct ferry_range_result *result;
 	struct ferry_page *pages;
 	size_t count;
+	ferry_va shared_end; /* not 0: pages of an object come next, up to there */
 	ferry_va va;        /* how far it has come */
 	size_t done_before; /* entries of earlier chunks */
 };
@@ -346,7 +437,7 @@ static void sweep_entries(struct sweep *s, const struct ferry_pte *leaf, uint32_
 	}
 }
 
-/* Goes on by at most one leaf. => false: the range is done. */
+/* Goes on by at most one leaf. => false: the range is done, or pages of an object come next. */
 static bool sweep_step(struct sweep *s)
 {
 	const struct ferry_books *books = s->space->books;
@@ -361,6 +452,10 @@ static bool sweep_step(struct sweep *s)
 	if (s->va < regions[index].start)
 		s->va = regions[index].start;
 	stop = regions[index].end < s->call->end ? regions[index].end : s->call->end;
+	if ((regions[index].flags & FERRY_REGION_SHARED) != 0) {
+		s->shared_end = ferry_page_up(stop);
+		return false;
+	}
 	leaf = ferry_entry_leaf(s->space, s->va);
 	if (leaf == NULL) {
 		stop = ferry_ptable_next_leaf(books, s->va, stop);
@@ -428,6 +523,24 @@ static int sweep_migrate(struct sweep *s)
 	return result < 0 ? (int)result : 0;
 }
 
+/* A part of the pages of an object that come next. */
+static int sweep_shared(struct sweep *s)
+{
+	uint64_t before = s->result->asked_pages;
+	ferry_va start = s->va;
+	int err;
+
+	s->va = s->shared_end;
+	if (s->va - start > (ferry_va)FERRY_SHARED_CHUNK << FERRY_PAGE_SHIFT)
+		s->va = start + ((ferry_va)FERRY_SHARED_CHUNK << FERRY_PAGE_SHIFT);
+	s->shared_end = 0;
+	err = ferry_shared_move_range(s->space, s->call, start, s->va, s->result);
+	s->done_before += s->result->asked_pages - before;
+	if (err == 0)
+		(void)sweep_between(s, 0);
+	return err;
+}
+
 int ferry_move_range_in(struct ferry_space *space, const struct ferry_range_call *call,
 			struct ferry_range_result *result)
 {
@@ -452,6 +565,10 @@ int ferry_move_range_in(struct ferry_space *space, const struct ferry_range_call
 	while (more && err == 0 && !result->stopped) {
 		more = sweep_collect(&s);
 		err = sweep_migrate(&s);
+		if (err == 0 && s.shared_end != 0 && !result->stopped) {
+			err = sweep_shared(&s);
+			more = true;
+		}
 	}
 	ferry_os->free(s.pages, bytes);
 	return err;

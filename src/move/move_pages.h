@@ -27,18 +27,40 @@ struct ferry_move_call {
 	uint64_t stall_budget_ns;
 };
 
+/* Books do not say whether a page of an object is in the process's page table: the host does. A
+ * query answers FERRY_QUERY_OBJECT and the node that it is on if it is there; with
+ * FERRY_QUERY_NO_LABEL if that is so because nobody was seen to touch it first. */
+enum {
+	FERRY_QUERY_OBJECT = 1 << 20,
+	FERRY_QUERY_NO_LABEL = 1 << 21,
+	FERRY_QUERY_NODE = FERRY_NODES_MAX - 1,
+};
+
+/* Books to ask, and the labels of objects (NULL: none). */
+struct ferry_query {
+	const struct ferry_books *books;
+	const struct ferry_books *labels;
+};
+
 /*
  * Query: fills status from books (any process's, read-only); never faults, never moves.
- * Addresses in no managed region get -EFAULT and FERRY_REASON_UNMANAGED, for the caller to settle.
+ * Addresses in no managed region get -EFAULT and FERRY_REASON_UNMANAGED, for the caller to settle;
+ * pages of objects FERRY_QUERY_OBJECT, the same.
  */
-void ferry_books_query_pages(const struct ferry_books *books, size_t count, const uint64_t *pages,
+void ferry_query_pages(const struct ferry_query *query, size_t count, const uint64_t *pages,
 		       int32_t *status, uint8_t *reasons);
 /*
  * Query of consecutive pages: status[i] for start + i pages: node, -ENOENT, -EFAULT (zero page, or
- * no region). One pass over the table.
+ * no region), FERRY_QUERY_OBJECT. One pass over the table.
  */
-void ferry_books_query_range(const struct ferry_books *books, ferry_va start, size_t pages,
-		       int32_t *status);
+void ferry_query_consecutive(const struct ferry_query *query, ferry_va start, size_t pages,
+			     int32_t *status);
+/*
+ * The final answer for a page of an object: status from above, and the host's own word on the page
+ * (a node of the host, or -errno). Where the machine has nodes that stand for nodes of the host it
+ * is one that stands for that.
+ */
+int32_t ferry_query_settle(const struct ferry_machine *machine, int32_t status, int32_t of_host);
 
 /*
  * The whole move call on validated arguments (flags, rights and pointers are the door's affair):
@@ -68,8 +90,9 @@ struct ferry_range_result {
 	bool stopped;                         /* between() said so */
 };
 
-/* => resident pages that a range call would ask for, from books (no lock, a moment's truth). */
-uint64_t ferry_range_count(const struct ferry_books *books, const struct ferry_range_call *call);
+/* => resident pages that a range call would ask for, from books (no lock, a moment's truth); of
+ * objects, pages with a label. */
+uint64_t ferry_range_count(const struct ferry_query *query, const struct ferry_range_call *call);
 /* Moves the resident pages of a range. => lock NOT held. 0, -ENODEV, -EACCES, -ENOMEM,
  * -ESRCH. */
 FERRY_MUST_CHECK int ferry_move_range_in(struct ferry_space *space,

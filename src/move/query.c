@@ -16,11 +16,15 @@ enum { STRETCH_TRIES = 100000 };
 /* What was found last; neighbouring addresses find it again. */
 struct cursor {
 	const struct ferry_books *books;
-	ferry_va leaf_va; /* 1: none yet */
+	const struct ferry_books *labels; /* or NULL */
+	ferry_va leaf_va;                 /* 1: none yet */
 	const struct ferry_pte *leaf;
 	ferry_va start; /* a stretch that is all managed or all not */
 	ferry_va end;
 	bool managed;
+	bool shared;        /* a part of an object */
+	uint32_t home;      /* of the object */
+	uint64_t object_va; /* of start */
 };
 
 static uint32_t region_count(const struct ferry_books *books)
@@ -41,18 +45,22 @@ static void look_for_stretch(struct cursor *c, ferry_va va)
 	const struct ferry_region *regions = ferry_books_regions(c->books);
 	uint32_t count = region_count(c->books);
 	uint32_t index = ferry_region_index(c->books, va);
-	ferry_va start, end;
+	struct ferry_region region;
 
-	c->managed = false;
+	c->managed = c->shared = false;
 	c->start = va;
 	c->end = UINT64_MAX;
 	if (index >= count)
 		return;
-	/* With acquire order these come before has_changed() looks again. */
-	start = __atomic_load_n(&regions[index].start, __ATOMIC_ACQUIRE);
-	end = __atomic_load_n(&regions[index].end, __ATOMIC_ACQUIRE);
-	c->managed = start <= va && va < end;
-	c->end = c->managed ? end : start;
+	/* In acquire order, so before has_changed() looks again. */
+	ferry_region_load(&region, &regions[index]);
+	c->managed = region.start <= va && va < region.end;
+	c->end = c->managed ? region.end : region.start;
+	if (c->managed && (region.flags & FERRY_REGION_SHARED) != 0) {
+		c->shared = true;
+		c->home = region.home;
+		c->object_va = region.object_va + (va - region.start);
+	}
 	/* Regions changed under us: believe nothing beyond this page. */
 	if (c->end <= va)
 		c->end = va + 1;
@@ -92,6 +100,34 @@ static uint64_t load_entry(struct cursor *c, ferry_va va)
 			       __ATOMIC_RELAXED);
 }
 
+/* For a page of the object that the stretch is a part of: where it is, if it is there. */
+static int32_t answer_object(const struct cursor *c, ferry_va va)
+{
+	int32_t node = FERRY_NO_LABEL;
+
+	if (c->labels != NULL)
+		node = ferry_labels_get(c->labels, c->object_va + (va - c->start));
+	if (node != FERRY_NO_LABEL)
+		return FERRY_QUERY_OBJECT | node;
+	return FERRY_QUERY_OBJECT | FERRY_QUERY_NO_LABEL | (int32_t)(c->home & FERRY_QUERY_NODE);
+}
+
+int32_t ferry_query_settle(const struct ferry_machine *machine, int32_t status, int32_t of_host)
+{
+	const struct ferry_node *nodes = ferry_machine_nodes(machine);
+	int32_t node = status & FERRY_QUERY_NODE;
+
+	if (of_host < 0)
+		return of_host;
+	if ((uint32_t)node < machine->node_count && nodes[node].real_node == of_host)
+		return node;
+	for (uint32_t i = 0; i < machine->node_count; i++) {
+		if (nodes[i].real_node == of_host)
+			return (int32_t)i;
+	}
+	return node;
+}
+
 /* A page that is on no node. */
 static int32_t answer_absent(struct cursor *c, ferry_va va, uint64_t word,
 			     enum ferry_reason *reason)
@@ -101,13 +137,30 @@ static int32_t answer_absent(struct cursor *c, ferry_va va, uint64_t word,
 		return -EFAULT;
 	}
 	*reason = is_managed(c, va) ? FERRY_REASON_ABSENT : FERRY_REASON_UNMANAGED;
+	if (c->managed && c->shared) {
+		*reason = FERRY_REASON_THERE;
+		return answer_object(c, va);
+	}
 	return *reason == FERRY_REASON_ABSENT ? -ENOENT : -EFAULT;
 }
 
-void ferry_books_query_pages(const struct ferry_books *books, size_t count, const uint64_t *pages,
-			     int32_t *status, uint8_t *reasons)
+static struct cursor begin(const struct ferry_query *query)
 {
-	struct cursor c = { .books = books, .leaf_va = 1, .start = 1, .end = 0 };
+	struct cursor c = {
+		.books = query->books,
+		.labels = query->labels,
+		.leaf_va = 1,
+		.start = 1,
+		.end = 0,
+	};
+
+	return c;
+}
+
+void ferry_query_pages(const struct ferry_query *query, size_t count, const uint64_t *pages,
+		       int32_t *status, uint8_t *reasons)
+{
+	struct cursor c = begin(query);
 
 	for (size_t i = 0; i < count; i++) {
 		ferry_va va = ferry_page_down(ferry_untag(pages[i]));
@@ -141,10 +194,17 @@ static void query_nothing(size_t pages, int32_t absent, int32_t *status)
 		status[i] = absent;
 }
 
-void ferry_books_query_range(const struct ferry_books *books, ferry_va start, size_t pages,
+static void query_object(const struct cursor *c, ferry_va va, size_t pages, int32_t *status)
+{
+	for (size_t i = 0; i < pages; i++)
+		status[i] = answer_object(c, va + ((ferry_va)i << FERRY_PAGE_SHIFT));
+}
+
+void ferry_query_consecutive(const struct ferry_query *query, ferry_va start, size_t pages,
 			     int32_t *status)
 {
-	struct cursor c = { .books = books, .leaf_va = 1, .start = 1, .end = 0 };
+	const struct ferry_books *books = query->books;
+	struct cursor c = begin(query);
 	ferry_va va = ferry_page_down(start);
 
 	while (pages > 0) {
@@ -158,7 +218,9 @@ void ferry_books_query_range(const struct ferry_books *books, ferry_va start, si
 		/* A stretch may end at the end of all addresses: no sum here. */
 		if (n > ((c.end - va - 1) >> FERRY_PAGE_SHIFT) + 1)
 			n = ((c.end - va - 1) >> FERRY_PAGE_SHIFT) + 1;
-		if (leaf != NULL)
+		if (c.managed && c.shared)
+			query_object(&c, va, n, status);
+		else if (leaf != NULL)
 			query_leaf(leaf + first, n, absent, status);
 		else
 			query_nothing(n, absent, status);

@@ -35,6 +35,8 @@ struct ferry_agent_start {
 	int32_t proc_pid;  /* and its name in /proc, which may be of another pid namespace */
 	uint32_t process;  /* slot in the machine's table */
 	const struct ferry_machine *machine;
+	const struct ferry_books *labels; /* of objects */
+	bool keeps_objects; /* the keeper counts it as a mapper of its parent's objects */
 	uint32_t *tid_word;   /* the kernel zeroes it when the main thread leaves */
 	ferry_va thread_block, thread_block_end; /* the calling thread's control block */
 	ptrdiff_t rseq_offset;    /* of a thread's rseq area from its thread pointer, 0: unknown */
@@ -55,6 +57,11 @@ struct ferry_agent {
 	struct ferry_uffd uffd;
 	const struct ferry_machine *machine; /* (c) */
 	struct ferry_books *books;           /* (c) */
+	const struct ferry_books *labels;    /* (c) of objects */
+	uint64_t memfd_device, shm_device;   /* (c) file systems of objects */
+	uint32_t attaching;                  /* (space lock) mappings of objects that the keeper has
+						been asked about, and that are no regions yet */
+	uint64_t unmaps_told; /* the house's: unmaps when it last told what objects are mapped */
 	int up, down;                        /* (c) */
 	int maps;                            /* (c) /proc/self/maps */
 	int books_fd;                        /* (c) */
@@ -117,8 +124,9 @@ void ferry_house_scan(struct ferry_agent *agent);
 void ferry_house_go_blind(struct ferry_agent *agent);
 /* Does so if the program has mapped the rings of one. */
 void ferry_house_look_for_rings(struct ferry_agent *agent);
-/* Takes the anonymous mapping around va under management if it is new. => 0, -ENOENT, -errno. */
-FERRY_MUST_CHECK int ferry_house_adopt_at(struct ferry_agent *agent, ferry_va va);
+/* Takes the mapping around va under management if it is new, and memory that can be. cpu: 1 + that
+ * of who mapped it, 0: unknown. => 0, -ENOENT, -errno. */
+FERRY_MUST_CHECK int ferry_house_adopt_at(struct ferry_agent *agent, ferry_va va, uint64_t cpu);
 /* Regions of [start, end) that have just been armed lose what is not mapped. lock held. */
 void ferry_house_drop_holes(struct ferry_agent *agent, ferry_va start, ferry_va end);
 /* adopts the parts of [start, end) that no region covers. No lock held. */

@@ -23,6 +23,7 @@
 #include "runtime/agent.h"
 #include "runtime/limits.h"
 #include "runtime/maps.h"
+#include "runtime/shared.h"
 #include "runtime/sharers.h"
 #include "runtime/tasks.h"
 #include "runtime/thread.h"
@@ -329,6 +330,7 @@ static int make_space(struct ferry_agent *agent)
 	for (uint32_t i = 0; i < n; i++)
 		slots[i] = agent->uffd.arena[i].slots;
 	host.slots = slots;
+	ferry_shared_set_host(agent, &host);
 	err = ferry_space_init(&agent->space, agent->books, agent->machine, &agent->uffd.mmu,
 			       &host);
 	/* A child of a tainted parent shares the pages that were referred to. */
@@ -403,16 +405,18 @@ static int flag_strings(struct ferry_agent *agent)
 
 /* As long as the parent's agent has not closed the userfaultfd that the fork made, all of the child
  * belongs to that one: waits for it, *patience times in all. */
-static int arm_patiently(struct ferry_agent *agent, ferry_va start, ferry_va end,
+static int arm_patiently(struct ferry_agent *agent, ferry_va start, ferry_va end, bool shared,
 			 uint32_t *patience)
 {
 	struct ferry_mmu *mmu = &agent->uffd.mmu;
+	int (*arm)(struct ferry_mmu *mmu, ferry_va start, uint64_t len_bytes) =
+		shared ? mmu->ops->arm_shared : mmu->ops->arm;
 	uint32_t never = 0;
-	int err = mmu->ops->arm(mmu, start, end - start);
+	int err = arm(mmu, start, end - start);
 
 	for (; err == -EBUSY && *patience > 0; --*patience) {
 		ferry_futex_wait(&never, 0, ARM_WAIT_NS);
-		err = mmu->ops->arm(mmu, start, end - start);
+		err = arm(mmu, start, end - start);
 	}
 	return err;
 }
@@ -427,20 +431,30 @@ static int arm_inherited(struct ferry_agent *agent, bool has_slept)
 
 	for (uint32_t i = 0; i < books->region_count;) {
 		ferry_va start = regions[i].start, end = regions[i].end;
+		bool shared = (regions[i].flags & FERRY_REGION_SHARED) != 0;
 		struct ferry_mapping mapping;
-		int err = has_slept ? -EINVAL : arm_patiently(agent, start, end, &patience);
+		int err = -EINVAL;
+
+		if (!has_slept && !(regions[i].flags & FERRY_REGION_UNARMED))
+			err = arm_patiently(agent, start, end, shared, &patience);
+		if (regions[i].flags & FERRY_REGION_UNARMED && !has_slept) {
+			i = ferry_region_index(books, end);
+			continue;
+		}
 
 		/* Part of it is not there (MADV_DONTFORK): piece by piece. */
 		for (ferry_va at = start; err && at < end;) {
 			ferry_va stop = end;
 			int next = ferry_maps_next(agent->maps, at, &mapping);
-			bool there = !next && mapping.start <= at && mapping.anonymous;
+			bool there = !next && mapping.start <= at &&
+				     (shared ? ferry_shared_is_object(agent, &mapping)
+					     : mapping.anonymous);
 
 			if (!next)
 				stop = mapping.start > at ? mapping.start : mapping.end;
 			if (stop > end)
 				stop = end;
-			if (!there || arm_patiently(agent, at, stop, &patience))
+			if (!there || arm_patiently(agent, at, stop, shared, &patience))
 				ferry_space_on_unmap(&agent->space, at, stop);
 			else if (has_slept)
 				ferry_house_drop_holes(agent, at, stop);
@@ -500,6 +514,18 @@ static void find_changes(struct ferry_agent *agent)
 	ferry_lock_release(&agent->space.lock);
 }
 
+static void forget_objects(struct ferry_agent *agent)
+{
+	const struct ferry_region *regions = ferry_books_regions(agent->books);
+
+	for (uint32_t i = 0; i < agent->books->region_count;) {
+		if (regions[i].flags & FERRY_REGION_SHARED)
+			ferry_space_on_unmap(&agent->space, regions[i].start, regions[i].end);
+		else
+			i++;
+	}
+}
+
 static int take_over(struct ferry_agent *agent, struct ferry_agent_start *start)
 {
 	const struct ferry_books *parent = start->legacy ? start->legacy : start->parent;
@@ -510,6 +536,10 @@ static int take_over(struct ferry_agent *agent, struct ferry_agent_start *start)
 		__atomic_fetch_add(&agent->books->settling, 1, __ATOMIC_RELEASE);
 		agent->inherited = true;
 		err = ferry_space_inherit(&agent->space, parent);
+		/* What lies at the object addresses, or is mapped there, by now, nobody knows: it
+		 * is looked for anew. */
+		if (!err && (!start->keeps_objects || start->legacy))
+			forget_objects(agent);
 		if (!err)
 			err = arm_inherited(agent, start->legacy != NULL);
 	}
@@ -608,6 +638,7 @@ int ferry_agent_begin(struct ferry_agent *agent, struct ferry_agent_start *start
 	int err;
 
 	agent->machine = start->machine;
+	agent->labels = start->labels;
 	agent->pid = start->pid;
 	agent->proc_pid = start->proc_pid;
 	agent->tid_word = start->tid_word;
@@ -653,6 +684,7 @@ int ferry_agent_setup(struct ferry_agent *agent, struct ferry_agent_start *start
 	err = make_books(agent);
 	if (err)
 		return err;
+	ferry_shared_begin(agent);
 	start->what = "arenas";
 	err = lay_arenas(agent, ferry_zone_arenas());
 	if (!err)

@@ -71,6 +71,27 @@ static int ask_keeper(int control, const struct ferry_msg *msg, struct ferry_pac
 	return -EPROTO;
 }
 
+static int map_books(int fd, const struct ferry_books **books)
+{
+	int seals = fcntl(fd, F_GET_SEALS);
+	struct stat status;
+	void *memory;
+
+	if (seals < 0 || (seals & F_SEAL_SHRINK) == 0)
+		return -EPROTO;
+	if (fstat(fd, &status) != 0 || status.st_size != (off_t)FERRY_BOOKS_SIZE_BYTES)
+		return -EPROTO;
+	memory = mmap(NULL, FERRY_BOOKS_SIZE_BYTES, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	if (memory == MAP_FAILED)
+		return -errno;
+	if (ferry_books_validate(memory, FERRY_BOOKS_SIZE_BYTES) != 0) {
+		(void)munmap(memory, FERRY_BOOKS_SIZE_BYTES);
+		return -EPROTO;
+	}
+	*books = memory;
+	return 0;
+}
+
 /* Takes the descriptor over. */
 static int greet(int control, struct ferry_client_machine *machine)
 {
@@ -83,8 +104,13 @@ static int greet(int control, struct ferry_client_machine *machine)
 		return control;
 	error = ask_keeper(control, &hello, &packet);
 	if (error == 0) {
-		error = packet.fd_count == 1 ? ferry_segment_map(packet.fds[0], &machine->machine)
+		error = packet.fd_count == 2 ? ferry_segment_map(packet.fds[0], &machine->machine)
 					     : -EPROTO;
+		if (error == 0) {
+			error = map_books(packet.fds[1], &machine->labels);
+			if (error != 0)
+				ferry_segment_unmap(machine->machine);
+		}
 		close_fds(&packet);
 	}
 	if (error != 0)
@@ -101,6 +127,7 @@ void ferry_client_disconnect(struct ferry_client_machine *machine)
 {
 	if (machine->machine != NULL)
 		ferry_segment_unmap(machine->machine);
+	(void)munmap((void *)(uintptr_t)machine->labels, FERRY_BOOKS_SIZE_BYTES);
 	(void)close(machine->control);
 }
 
@@ -201,27 +228,6 @@ static int why_not_found(int32_t pid)
 	if (stat(path, &status) == 0 && status.st_uid != geteuid() && geteuid() != 0)
 		return -EPERM;
 	return -ENOENT;
-}
-
-static int map_books(int fd, const struct ferry_books **books)
-{
-	int seals = fcntl(fd, F_GET_SEALS);
-	struct stat status;
-	void *memory;
-
-	if (seals < 0 || (seals & F_SEAL_SHRINK) == 0)
-		return -EPROTO;
-	if (fstat(fd, &status) != 0 || status.st_size != (off_t)FERRY_BOOKS_SIZE_BYTES)
-		return -EPROTO;
-	memory = mmap(NULL, FERRY_BOOKS_SIZE_BYTES, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, 0);
-	if (memory == MAP_FAILED)
-		return -errno;
-	if (ferry_books_validate(memory, FERRY_BOOKS_SIZE_BYTES) != 0) {
-		(void)munmap(memory, FERRY_BOOKS_SIZE_BYTES);
-		return -EPROTO;
-	}
-	*books = memory;
-	return 0;
 }
 
 /* Asks for something that needs an agent: if it sleeps the keeper wakes it, and is asked again.
@@ -341,6 +347,17 @@ int ferry_client_set_online(struct ferry_client_machine *machine, uint32_t node,
 	packet.msg.text[sizeof(packet.msg.text) - 1] = '\0';
 	memcpy(why, packet.msg.text, sizeof(packet.msg.text));
 	return packet.msg.status;
+}
+
+int ferry_client_settle(struct ferry_client_machine *machine)
+{
+	const struct ferry_msg msg = { .version = FERRY_PROTO_VERSION, .kind = FERRY_MSG_SETTLE };
+	struct ferry_packet packet;
+	int error = ask_keeper(machine->control, &msg, &packet);
+
+	if (error == 0)
+		close_fds(&packet);
+	return error;
 }
 
 /* --- requests ---------------------------------------------------------------------------- */

@@ -16,6 +16,7 @@
 struct ferry_client_machine {
 	int control;
 	const struct ferry_machine *machine; /* NULL: who needed it longer has taken it over */
+	const struct ferry_books *labels;    /* of objects */
 };
 
 /* A connection to a process of a machine. */
@@ -59,6 +60,9 @@ FERRY_MUST_CHECK int ferry_client_set_mems(struct ferry_client *client,
  */
 FERRY_MUST_CHECK int ferry_client_set_online(struct ferry_client_machine *machine, uint32_t node,
 					     bool online, char *why);
+
+/* Returns when all that agents have said is in the labels. => 0, -ETIMEDOUT, -EPROTO, -errno. */
+FERRY_MUST_CHECK int ferry_client_settle(struct ferry_client_machine *machine);
 
 /* => true: the machine has a living process of that pid, and *slot is that of its newest image. */
 bool ferry_client_find_slot(const struct ferry_machine *machine, int32_t pid, uint32_t *slot);

@@ -143,6 +143,12 @@ static void disconnect(struct ferry_keeper *keeper, uint32_t index)
 	keeper->clients[index] = -1;
 }
 
+static void settle(struct ferry_keeper *keeper, uint32_t index)
+{
+	ferry_join_settle(keeper);
+	ferry_clients_answer(keeper->clients[index], 0, "", NULL, 0);
+}
+
 void ferry_clients_serve(struct ferry_keeper *keeper, uint32_t index)
 {
 	struct ferry_packet packet;
@@ -162,11 +168,14 @@ void ferry_clients_serve(struct ferry_keeper *keeper, uint32_t index)
 	for (uint32_t i = 0; i < packet.fd_count; i++)
 		(void)close(packet.fds[i]);
 	if (packet.msg.kind == FERRY_MSG_HELLO)
-		ferry_clients_answer(client, 0, "", &keeper->machine_fd, 1);
+		ferry_clients_answer(client, 0, "",
+				     (int[]){ keeper->machine_fd, keeper->labels_fd }, 2);
 	else if (packet.msg.kind == FERRY_MSG_ATTACH)
 		attach(keeper, client, &packet);
 	else if (packet.msg.kind == FERRY_MSG_MEMS)
 		ferry_clients_answer(client, ferry_mems_set(keeper, &packet), "", NULL, 0);
+	else if (packet.msg.kind == FERRY_MSG_SETTLE)
+		settle(keeper, index);
 	else if (packet.msg.kind == FERRY_MSG_NODE)
 		ferry_offline_request(keeper, index, &packet);
 	else if (packet.msg.kind == FERRY_MSG_UNMANAGED)

@@ -145,6 +145,7 @@ static bool may_move(const struct client *client, uint32_t flags)
 
 static void serve_range(struct client *client, const struct ferry_msg *msg)
 {
+	const struct ferry_query query = {client->agent->books, client->agent->labels};
 	struct ferry_range_result result;
 	struct ferry_range_call call = {
 		.start = msg->a,
@@ -163,7 +164,7 @@ static void serve_range(struct client *client, const struct ferry_msg *msg)
 	client->rate = msg->d;
 	if (may_move(client, msg->flags)) {
 		ferry_house_scan(client->agent);
-		client->asked_pages = ferry_range_count(client->agent->books, &call);
+		client->asked_pages = ferry_range_count(&query, &call);
 		done.status = ferry_move_range_in(&client->agent->space, &call, &result);
 	}
 	done.d = result.asked_pages;

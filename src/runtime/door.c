@@ -245,6 +245,9 @@ void ferry_door_forget_books(void)
 
 void ferry_door_reset(void)
 {
+	const struct ferry_books *labels = ferry_door.labels;
+
 	close_left_window();
 	memset(&ferry_door, 0, sizeof(ferry_door));
+	ferry_door.labels = labels;
 }

@@ -29,11 +29,13 @@
 
 enum ferry_request_kind {
 	FERRY_REQUEST_MAP,        /* a, b: start and end of memory just mapped; c: region flags */
-	FERRY_REQUEST_AT,         /* a: an address: manage the anonymous mapping around it, if
-				     new */
+	FERRY_REQUEST_AT,         /* a: an address: manage the mapping around it, if new and
+				     anonymous or a part of an object; b: CPU + 1 of who mapped it,
+				     0: unknown */
 	FERRY_REQUEST_THREAD,     /* a, b: bounds of a thread's control block */
 	FERRY_REQUEST_FLAG,       /* a, b: range; c: region flags to set; d: to clear */
 	FERRY_REQUEST_RECONCILE,  /* a, b: compare with the host */
+	FERRY_REQUEST_SETTLE,     /* a, b: pages of objects in it have their labels afterwards */
 	FERRY_REQUEST_SCAN,       /* find memory that was mapped without our knowledge */
 	FERRY_REQUEST_GATE_CLOSE, /* nothing is away when this returns, until ...; => the door's
 				     generation */
@@ -101,6 +103,7 @@ struct ferry_door {
 				    closed around it */
 	uint64_t data_bytes; /* (a) of RLIMIT_DATA, that are the agent's; 0: it has none there */
 	const struct ferry_machine *machine;
+	const struct ferry_books *labels; /* of objects; stays over fork */
 	struct ferry_books *books;
 	struct ferry_window window;
 	struct ferry_request slot[FERRY_DOOR_SLOTS];

@@ -15,6 +15,7 @@
 #include "runtime/agent.h"
 #include "runtime/identity.h"
 #include "runtime/limits.h"
+#include "runtime/shared.h"
 #include "runtime/thread.h"
 
 enum { FLAG_TRIES = 1000 };
@@ -38,7 +39,7 @@ static int flag_thread(struct ferry_agent *agent, struct ferry_request *request)
 	}
 	if (__atomic_exchange_n(&request->d, 1, __ATOMIC_ACQ_REL) == 0)
 		__atomic_fetch_sub(&ferry_door.births, 1, __ATOMIC_ACQ_REL);
-	return err ? err : ferry_house_adopt_at(agent, start);
+	return err ? err : ferry_house_adopt_at(agent, start, 0);
 }
 
 static int flag_region(struct ferry_agent *agent, const struct ferry_request *request)
@@ -111,13 +112,15 @@ static int64_t serve_quick(struct ferry_agent *agent, struct ferry_request *requ
 	case FERRY_REQUEST_MAP:
 		return ferry_house_adopt(agent, request->a, request->b, (uint32_t)request->c);
 	case FERRY_REQUEST_AT:
-		return ferry_house_adopt_at(agent, request->a);
+		return ferry_house_adopt_at(agent, request->a, request->b);
 	case FERRY_REQUEST_THREAD:
 		return flag_thread(agent, request);
 	case FERRY_REQUEST_FLAG:
 		return flag_region(agent, request);
 	case FERRY_REQUEST_RECONCILE:
 		return reconcile(agent, request);
+	case FERRY_REQUEST_SETTLE:
+		return ferry_shared_settle(agent, request->a, request->b);
 	case FERRY_REQUEST_SCAN:
 		ferry_house_scan(agent);
 		return 0;

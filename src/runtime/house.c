@@ -15,6 +15,7 @@
 #include "map/region.h"
 #include "runtime/agent.h"
 #include "runtime/maps.h"
+#include "runtime/shared.h"
 #include "runtime/strays.h"
 #include "runtime/thread.h"
 #include "runtime/zone.h"
@@ -24,23 +25,6 @@
 #define FERRY_USER_END (UINT64_C(1) << FERRY_VA_BITS)
 
 /* --- adoption ------------------------------------------------------------------------- */
-
-/* The first part of [start, end) that no region covers. => false: all is covered. lock held. */
-static bool next_gap(const struct ferry_books *books, ferry_va *start, ferry_va *end)
-{
-	const struct ferry_region *regions = ferry_books_regions(books);
-	uint32_t i = ferry_region_index(books, *start);
-
-	while (i < books->region_count && regions[i].start <= *start) {
-		*start = regions[i].end;
-		i++;
-	}
-	if (*start >= *end)
-		return false;
-	if (i < books->region_count && regions[i].start < *end)
-		*end = regions[i].start;
-	return true;
-}
 
 static bool thread_is_born(void)
 {
@@ -78,7 +62,7 @@ static int adopt_gaps(struct ferry_agent *agent, ferry_va start, ferry_va end, u
 		ferry_va gap_end = end;
 
 		ferry_lock_acquire(&agent->space.lock);
-		if (!next_gap(agent->books, &at, &gap_end) ||
+		if (!ferry_region_gap(agent->books, &at, &gap_end) ||
 		    (found && thread_is_born())) {
 			ferry_lock_release(&agent->space.lock);
 			break;
@@ -107,6 +91,7 @@ int ferry_house_adopt(struct ferry_agent *agent, ferry_va start, ferry_va end, u
 {
 	bool known;
 
+	ferry_shared_drop_stale(agent, start, end);
 	ferry_lock_acquire(&agent->space.lock);
 	known = ferry_region_find(agent->books, start) != NULL ||
 		ferry_region_find(agent->books, end - 1) != NULL;
@@ -116,12 +101,13 @@ int ferry_house_adopt(struct ferry_agent *agent, ferry_va start, ferry_va end, u
 	return adopt_gaps(agent, start, end, flags, false);
 }
 
-int ferry_house_adopt_at(struct ferry_agent *agent, ferry_va va)
+int ferry_house_adopt_at(struct ferry_agent *agent, ferry_va va, uint64_t cpu)
 {
 	struct ferry_mapping mapping;
 	bool known;
 	int err;
 
+	ferry_shared_drop_stale(agent, va, va + 1);
 	ferry_lock_acquire(&agent->space.lock);
 	known = ferry_region_find(agent->books, va) != NULL;
 	ferry_lock_release(&agent->space.lock);
@@ -130,6 +116,8 @@ int ferry_house_adopt_at(struct ferry_agent *agent, ferry_va va)
 	err = ferry_maps_next(agent->maps, va, &mapping);
 	if (err)
 		return err;
+	if (mapping.start <= va && ferry_shared_is_object(agent, &mapping))
+		return ferry_shared_adopt(agent, &mapping, cpu);
 	if (mapping.start > va || !mapping.anonymous ||
 	    ferry_zone_covers(mapping.start, mapping.end))
 		return -ENOENT;
@@ -156,11 +144,15 @@ void ferry_house_scan(struct ferry_agent *agent)
 	struct ferry_mapping mapping;
 
 	ferry_house_look_for_rings(agent);
+	ferry_shared_drop_stale(agent, 0, FERRY_USER_END);
 	/* The stack of a thread that is being created must not be adopted before its control block
 	 * is flagged: a mover could have it away when the thread ends. pthread_create() counts
 	 * itself in `births` before it maps the stack. */
 	for (ferry_va at = 0; at < FERRY_USER_END && !ferry_maps_next(agent->maps, at, &mapping);
 	     at = mapping.end) {
+		if (ferry_shared_is_object(agent, &mapping) &&
+		    !ferry_shared_adopt(agent, &mapping, 0))
+			continue;
 		if (!mapping.anonymous || ferry_zone_covers(mapping.start, mapping.end) ||
 		    mapping.end > FERRY_USER_END)
 			continue;
@@ -259,6 +251,7 @@ void ferry_house_run(void *arg)
 		look_for_memory(agent);
 		agent->uffd.mmu.ops->settle(&agent->uffd.mmu);
 		ferry_strays_look(agent);
+		ferry_shared_tell_mapped(agent);
 		ferry_space_settle_leases(&agent->space);
 		rest_ns = rest_of(agent, rest_ns);
 		rest(agent, rest_ns);

@@ -7,6 +7,7 @@
 #include "runtime/clients.h"
 #include "runtime/lease.h"
 #include "runtime/mems.h"
+#include "runtime/objects.h"
 #include "runtime/watch.h"
 
 #include <errno.h>
@@ -18,6 +19,11 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+enum {
+	MESSAGES_MAX = 64, /* of one process, served in a row */
+	ROUNDS_MAX = 8,    /* while others ask for the same */
+};
 
 static void close_fd(int *fd)
 {
@@ -181,21 +187,22 @@ static int take_slot(struct ferry_keeper *keeper, struct ferry_keeper_process *p
 	return -ENOSPC;
 }
 
-/* advance: pages of node that are leased already. */
+/* advance: pages of node that are leased already. inherits: the objects of who was there before. */
 static void send_welcome(struct ferry_keeper *keeper, const struct ferry_keeper_process *process,
-			 uint64_t advance, uint32_t node)
+			 uint64_t advance, uint32_t node, bool inherits)
 {
 	struct ferry_msg msg = {
 		.version = FERRY_PROTO_VERSION,
 		.kind = FERRY_MSG_WELCOME,
 		.a = process->slot,
 		.b = advance,
+		.c = inherits,
 		.node = (int32_t)node,
 	};
-	int fds[2] = { keeper->machine_fd, keeper->device_fd };
+	int fds[3] = { keeper->machine_fd, keeper->labels_fd, keeper->device_fd };
 
 	/* A program that is gone already is noticed by its pidfd. */
-	if (ferry_proto_send(process->up, &msg, fds, keeper->device_fd >= 0 ? 2 : 1) != 0)
+	if (ferry_proto_send(process->up, &msg, fds, keeper->device_fd >= 0 ? 3 : 2) != 0)
 		return;
 }
 
@@ -235,6 +242,7 @@ void ferry_join_release(struct ferry_keeper *keeper, struct ferry_keeper_process
 	const int watched[] = { process->program_fd, process->agent_fd, process->up };
 
 	ferry_lease_release(keeper, process);
+	ferry_objects_leave(keeper, process);
 	ferry_mems_keep(keeper, process);
 	/* A duplicate elsewhere would keep a closed descriptor in the epoll set. */
 	for (size_t i = 0; i < FERRY_ARRAY_SIZE(watched); i++)
@@ -281,7 +289,7 @@ void ferry_join_accept(struct ferry_keeper *keeper, struct ferry_packet *packet)
 	struct ferry_keeper_process *process;
 	uint64_t advance;
 	uint32_t node = 0;
-	bool entered;
+	bool entered, inherits;
 	int error;
 
 	if (packet->fd_count != 2 || packet->pid <= 0 ||
@@ -301,12 +309,15 @@ void ferry_join_accept(struct ferry_keeper *keeper, struct ferry_packet *packet)
 	error = enter(keeper, process);
 	if (error == 0) {
 		set_family(keeper, process, (uint32_t)packet->msg.c);
+		inherits = packet->msg.c != 0 &&
+			   ferry_objects_inherit(keeper, process, (uint32_t)packet->msg.d,
+						 (uint32_t)(packet->msg.d >> 32));
 		advance = ferry_lease_advance(keeper, process, packet->msg.a, packet->msg.b, &node);
 		if (advance != 0) {
 			replace_older(keeper, process);
 			ferry_join_publish(keeper, process, FERRY_PROCESS_ASLEEP);
 		}
-		send_welcome(keeper, process, advance, node);
+		send_welcome(keeper, process, advance, node, inherits);
 		return;
 	}
 	entered = keeper->processes[process->slot] == process;
@@ -477,6 +488,15 @@ static void serve_sharer(struct ferry_keeper *keeper, struct ferry_keeper_proces
 	close_fd(&fd);
 }
 
+/* Whoever asks while others are served has another round begin, and is answered after that. */
+static void serve_settle(struct ferry_keeper *keeper, struct ferry_keeper_process *process)
+{
+	process->wants_settled = true;
+	keeper->settle_again = true;
+	if (!keeper->settling)
+		ferry_join_settle(keeper);
+}
+
 static void serve_message(struct ferry_keeper *keeper, struct ferry_keeper_process *process,
 			  struct ferry_packet *packet)
 {
@@ -499,6 +519,21 @@ static void serve_message(struct ferry_keeper *keeper, struct ferry_keeper_proce
 	case FERRY_MSG_RETURN:
 		ferry_lease_return(keeper, process, &packet->msg);
 		break;
+	case FERRY_MSG_OBJECT:
+		ferry_objects_attach(keeper, process, &packet->msg);
+		break;
+	case FERRY_MSG_MAPPED:
+		ferry_objects_mapped(keeper, process, &packet->msg);
+		break;
+	case FERRY_MSG_PLACED:
+		ferry_objects_placed(keeper, process, &packet->msg);
+		break;
+	case FERRY_MSG_RELABEL:
+		ferry_objects_relabel(keeper, process, packet);
+		break;
+	case FERRY_MSG_SETTLE:
+		serve_settle(keeper, process);
+		break;
 	case FERRY_MSG_NOMEM:
 		ferry_watch_out_of_memory(keeper, process);
 		break;
@@ -507,7 +542,8 @@ static void serve_message(struct ferry_keeper *keeper, struct ferry_keeper_proce
 	}
 }
 
-void ferry_join_serve_up(struct ferry_keeper *keeper, struct ferry_keeper_process *process)
+/* Serves a message if one is there. => false: there was none, or the process is gone now. */
+static bool serve_up(struct ferry_keeper *keeper, struct ferry_keeper_process *process)
 {
 	struct ferry_packet packet;
 	int error = ferry_proto_receive(process->up, &packet, 0);
@@ -516,12 +552,51 @@ void ferry_join_serve_up(struct ferry_keeper *keeper, struct ferry_keeper_proces
 		serve_message(keeper, process, &packet);
 		for (uint32_t i = 0; i < packet.fd_count; i++)
 			close_fd(&packet.fds[i]);
-		return;
+		return true;
 	}
 	if (error == -EAGAIN)
-		return;
+		return false;
 	/* Closed, or not to be understood. An agent's end is seen by its pidfd. */
 	ferry_keeper_unwatch(keeper, process->up);
 	if (process->agent_fd < 0 && !process->agent_gone)
 		ferry_join_release(keeper, process);
+	return false;
+}
+
+void ferry_join_serve_up(struct ferry_keeper *keeper, struct ferry_keeper_process *process)
+{
+	(void)serve_up(keeper, process);
+}
+
+/* Serves what all processes have said so far. One may be gone afterwards. */
+static void serve_all(struct ferry_keeper *keeper)
+{
+	for (uint32_t slot = 0; slot < keeper->process_end; slot++) {
+		uint32_t count = 0;
+
+		/* One that goes on and on has said enough. */
+		while (keeper->processes[slot] != NULL && count++ < MESSAGES_MAX &&
+		       serve_up(keeper, keeper->processes[slot]))
+			continue;
+	}
+}
+
+void ferry_join_settle(struct ferry_keeper *keeper)
+{
+	keeper->settling = true;
+	for (uint32_t round = 0; round < ROUNDS_MAX; round++) {
+		keeper->settle_again = false;
+		serve_all(keeper);
+		if (!keeper->settle_again)
+			break;
+	}
+	keeper->settling = false;
+	for (uint32_t slot = 0; slot < keeper->process_end; slot++) {
+		struct ferry_keeper_process *process = keeper->processes[slot];
+
+		if (process == NULL || !process->wants_settled)
+			continue;
+		process->wants_settled = false;
+		answer(process, 0, 0, "");
+	}
 }

@@ -16,6 +16,9 @@ void ferry_join_accept(struct ferry_keeper *keeper, struct ferry_packet *packet)
 FERRY_MUST_CHECK int ferry_join_prepare_socket(int fd);
 /* Something can be read from a process's `up` socket, or it was closed. */
 void ferry_join_serve_up(struct ferry_keeper *keeper, struct ferry_keeper_process *process);
+/* Serves what all processes have said so far, and answers those who asked for that. Any process may
+ * be gone afterwards. */
+void ferry_join_settle(struct ferry_keeper *keeper);
 /* Empties a slot: returns the leases, closes everything. process is freed. */
 void ferry_join_release(struct ferry_keeper *keeper, struct ferry_keeper_process *process);
 /* Wakes the agent of a process that sleeps. => whether it is one. */

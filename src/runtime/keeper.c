@@ -8,6 +8,7 @@
 #include "runtime/join.h"
 #include "runtime/lease.h"
 #include "runtime/mems.h"
+#include "runtime/objects.h"
 #include "runtime/offline.h"
 #include "runtime/segment.h"
 #include "runtime/watch.h"
@@ -83,7 +84,10 @@ static int make_segment(struct ferry_keeper *keeper, const struct ferry_machine_
 	if (warning[0] != '\0')
 		(void)fprintf(stderr, "pageferry: warning: %s\n", warning);
 	keeper->recalls = calloc(keeper->machine->node_count, sizeof(*keeper->recalls));
-	return keeper->recalls == NULL ? fail("no memory for the keeper", ENOMEM) : 0;
+	if (keeper->recalls == NULL)
+		return fail("no memory for the keeper", ENOMEM);
+	result = ferry_objects_init(keeper);
+	return result == 0 ? 0 : fail("no memory for labels", -result);
 }
 
 static int open_device(struct ferry_keeper *keeper)
@@ -252,11 +256,14 @@ static int next_timeout(const struct ferry_keeper *keeper)
 {
 	uint64_t lease_ns = ferry_lease_deadline(keeper), watch_ns = ferry_watch_deadline(keeper);
 	uint64_t offline_ns = ferry_offline_deadline(keeper);
+	uint64_t objects_ns = ferry_objects_deadline(keeper);
 	uint64_t deadline_ns = lease_ns < watch_ns ? lease_ns : watch_ns;
 	uint64_t now_ns = ferry_keeper_now_ns();
 
 	if (offline_ns < deadline_ns)
 		deadline_ns = offline_ns;
+	if (objects_ns < deadline_ns)
+		deadline_ns = objects_ns;
 	if (deadline_ns == UINT64_MAX)
 		return -1;
 	return deadline_ns <= now_ns ? 0 : (int)((deadline_ns - now_ns + 999999) / 1000000);
@@ -290,5 +297,6 @@ void ferry_keeper_serve(struct ferry_keeper *keeper)
 		ferry_lease_expire(keeper, now_ns);
 		ferry_watch_expire(keeper, now_ns);
 		ferry_offline_expire(keeper, now_ns);
+		ferry_objects_expire(keeper, now_ns);
 	}
 }

@@ -17,7 +17,8 @@
  *   FREE     program and agent are gone (or the agent left by itself: exec): leases are returned
  *
  * Invariants:
- *  1. nodes[i].leased_pages is the sum of processes[*]->leases[i].
+ *  1. nodes[i].leased_pages is the sum of processes[*]->leases[i], and of the pages of objects
+ *     whose labels name node i (objects.h).
  *  2. over_pages is max(leased - capacity, 0); only forced leases raise it.
  *  3. A process with wait.active has had no answer to its last LEASE.
  *  4. recalls[i] counts the processes with recall[i] == FERRY_RECALL_ASKED.
@@ -26,6 +27,7 @@
 #define FERRY_RUNTIME_KEEPER_H
 
 #include "base/types.h"
+#include "map/books.h"
 #include "phys/machine.h"
 #include "runtime/proto.h"
 #include "runtime/rundir.h"
@@ -84,6 +86,7 @@ struct ferry_keeper_process {
 	int up, down;
 	int books, program_uffd, arena_uffd;
 	bool program_gone, agent_gone;
+	bool wants_settled; /* has asked for SETTLE, and has no answer yet */
 	bool agent_status_known;
 	int agent_status;           /* as by waitpid() */
 	uint64_t leave_deadline_ns; /* 0, or when an agent whose program is gone is killed */
@@ -95,6 +98,9 @@ struct ferry_keeper_process {
 struct ferry_keeper {
 	struct ferry_machine *machine;
 	int machine_fd; /* read-only, for others */
+	struct ferry_books *labels; /* of objects */
+	int labels_fd;              /* read-only, for others */
+	struct ferry_keeper_objects *objects;
 	int device_fd;  /* /dev/userfaultfd, -1 */
 	int epoll_fd, signal_fd, listen_fd;
 	int reserve_fd;      /* given up for a moment when descriptors run out */
@@ -104,6 +110,8 @@ struct ferry_keeper {
 	int32_t command_pid; /* 0: ended */
 	int32_t ended_pid;   /* the command's pid once it has ended, until the foreground knows
 				that its memory is free */
+	bool settling;       /* all that processes have said is being served */
+	bool settle_again;   /* somebody has asked for that meanwhile */
 	bool childless;      /* no process of the machine is left that could join */
 	struct ferry_keeper_process *processes[FERRY_PROCESSES_MAX];
 	uint32_t process_count;

@@ -3,6 +3,7 @@
 #include "runtime/lease.h"
 
 #include "runtime/join.h"
+#include "runtime/objects.h"
 #include "runtime/offline.h"
 
 #include <errno.h>
@@ -18,17 +19,22 @@ static struct ferry_node *node_of(struct ferry_keeper *keeper, uint32_t node)
 	return &ferry_machine_nodes(keeper->machine)[node];
 }
 
+static void set_leased(struct ferry_node *node, uint64_t leased)
+{
+	uint64_t over = leased > node->capacity_pages ? leased - node->capacity_pages : 0;
+
+	__atomic_store_n(&node->leased_pages, leased, __ATOMIC_RELAXED);
+	__atomic_store_n(&node->over_pages, over, __ATOMIC_RELAXED);
+}
+
 /* Changes what process holds of node; both books at once. */
 static void account(struct ferry_keeper *keeper, struct ferry_keeper_process *process,
 		    uint32_t node_index, uint64_t leases)
 {
 	struct ferry_node *node = node_of(keeper, node_index);
-	uint64_t leased = node->leased_pages - process->leases[node_index] + leases;
-	uint64_t over = leased > node->capacity_pages ? leased - node->capacity_pages : 0;
 
+	set_leased(node, node->leased_pages - process->leases[node_index] + leases);
 	process->leases[node_index] = leases;
-	__atomic_store_n(&node->leased_pages, leased, __ATOMIC_RELAXED);
-	__atomic_store_n(&node->over_pages, over, __ATOMIC_RELAXED);
 }
 
 static uint64_t min_u64(uint64_t a, uint64_t b)
@@ -37,7 +43,7 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
 }
 
 /* Pages that nobody has, of a node that is online. */
-static uint64_t free_of(struct ferry_keeper *keeper, uint32_t index)
+uint64_t ferry_lease_free(struct ferry_keeper *keeper, uint32_t index)
 {
 	const struct ferry_node *node = node_of(keeper, index);
 
@@ -50,7 +56,7 @@ static uint64_t free_of(struct ferry_keeper *keeper, uint32_t index)
 /* What may be granted of a node just now. */
 static uint64_t grantable(struct ferry_keeper *keeper, uint32_t index, uint64_t want)
 {
-	uint64_t free = free_of(keeper, index);
+	uint64_t free = ferry_lease_free(keeper, index);
 	uint64_t share = free / 8 > FERRY_LEASE_GRAIN ? free / 8 : FERRY_LEASE_GRAIN;
 
 	return min_u64(want, min_u64(free, share));
@@ -84,9 +90,11 @@ static void grant(struct ferry_keeper *keeper, struct ferry_keeper_process *proc
 {
 	struct ferry_node *entry = node_of(keeper, node);
 
-	if (pages == 0)
+	if (pages == 0) {
 		__atomic_store_n(&entry->failed_requests, entry->failed_requests + 1,
 				 __ATOMIC_RELAXED);
+		ferry_objects_look(keeper);
+	}
 	account(keeper, process, node, process->leases[node] + pages);
 	answer(keeper, process, 0, pages);
 }
@@ -202,7 +210,7 @@ uint64_t ferry_lease_advance(struct ferry_keeper *keeper, struct ferry_keeper_pr
 	*node = node_of_cpu(keeper, cpu);
 	if (!ferry_machine_set_has(ferry_machine_mems(machine, process->slot), *node))
 		return 0;
-	free = free_of(keeper, *node);
+	free = ferry_lease_free(keeper, *node);
 	more = min_u64(free / ADVANCE_PART, ADVANCE_MOST);
 	if (more < ADVANCE_LEAST || used > free / ADVANCE_ALL_PART - more)
 		return 0;
@@ -240,6 +248,32 @@ static void serve_waiters(struct ferry_keeper *keeper, uint32_t node)
 	}
 }
 
+/* There may be something for those who wait for node. */
+static void give_on(struct ferry_keeper *keeper, uint32_t node)
+{
+	serve_waiters(keeper, node);
+	ferry_offline_leases_changed(keeper, node);
+}
+
+void ferry_lease_take_label(struct ferry_keeper *keeper, uint32_t node, uint64_t pages)
+{
+	set_leased(node_of(keeper, node), node_of(keeper, node)->leased_pages + pages);
+}
+
+void ferry_lease_return_label(struct ferry_keeper *keeper, uint32_t node, uint64_t pages)
+{
+	set_leased(node_of(keeper, node), node_of(keeper, node)->leased_pages - pages);
+	give_on(keeper, node);
+}
+
+void ferry_lease_give_label(struct ferry_keeper *keeper, struct ferry_keeper_process *process,
+			    uint32_t node, uint64_t pages)
+{
+	account(keeper, process, node,
+		process->leases[node] - min_u64(process->leases[node], pages));
+	give_on(keeper, node);
+}
+
 void ferry_lease_return(struct ferry_keeper *keeper, struct ferry_keeper_process *process,
 			const struct ferry_msg *msg)
 {
@@ -252,8 +286,7 @@ void ferry_lease_return(struct ferry_keeper *keeper, struct ferry_keeper_process
 	account(keeper, process, node, held - min_u64(held, msg->a));
 	if (msg->b == 1)
 		recall_answered(keeper, process, node);
-	serve_waiters(keeper, node);
-	ferry_offline_leases_changed(keeper, node);
+	give_on(keeper, node);
 }
 
 void ferry_lease_release(struct ferry_keeper *keeper, struct ferry_keeper_process *process)
@@ -264,8 +297,7 @@ void ferry_lease_release(struct ferry_keeper *keeper, struct ferry_keeper_proces
 			continue;
 		account(keeper, process, node, 0);
 		recall_answered(keeper, process, node);
-		serve_waiters(keeper, node);
-		ferry_offline_leases_changed(keeper, node);
+		give_on(keeper, node);
 	}
 }
 

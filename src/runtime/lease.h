@@ -35,6 +35,14 @@ uint64_t ferry_lease_advance(struct ferry_keeper *keeper, struct ferry_keeper_pr
 void ferry_lease_repeat_recalls(struct ferry_keeper *keeper, struct ferry_keeper_process *process);
 /* The process has ended: all of its leases come back, its request is forgotten. */
 void ferry_lease_release(struct ferry_keeper *keeper, struct ferry_keeper_process *process);
+/* Pages that nobody has, of a node that is online. */
+uint64_t ferry_lease_free(struct ferry_keeper *keeper, uint32_t node);
+/* Pages of objects got a label of node, or lost it. */
+void ferry_lease_take_label(struct ferry_keeper *keeper, uint32_t node, uint64_t pages);
+void ferry_lease_return_label(struct ferry_keeper *keeper, uint32_t node, uint64_t pages);
+/* Pages of a process's lease are an object's now, or, if it has them already, nobody's. */
+void ferry_lease_give_label(struct ferry_keeper *keeper, struct ferry_keeper_process *process,
+			    uint32_t node, uint64_t pages);
 /* Asks every process for what it does not use of node. => true if an answer can be hoped for. */
 bool ferry_lease_recall(struct ferry_keeper *keeper, uint32_t node);
 /* Answers the requests whose time is over. */

@@ -36,7 +36,6 @@ struct procmap_query {
 enum {
 	MAP_SHARED_FLAG = 1 << 3,
 	QUERY_COVERING_OR_NEXT = 1 << 4,
-	NAME_MAX_LEN = 64,
 	TEXT_BLOCK = 4096,
 };
 
@@ -48,17 +47,20 @@ static bool is_kernels(const char *name)
 
 static int query(int fd, ferry_va va, struct ferry_mapping *mapping)
 {
-	char name[NAME_MAX_LEN] = "";
+	char *name = mapping->name;
 	struct procmap_query q = {
 		.size = sizeof(q),
 		.query_flags = QUERY_COVERING_OR_NEXT,
 		.query_addr = va,
-		.vma_name_size = sizeof(name),
+		.vma_name_size = sizeof(mapping->name),
 		.vma_name_addr = (uint64_t)(uintptr_t)name,
 	};
-	long ret = ferry_sys3(SYS_ioctl, fd, FERRY_PROCMAP_QUERY, &q);
+	long ret;
 
+	name[0] = '\0';
+	ret = ferry_sys3(SYS_ioctl, fd, FERRY_PROCMAP_QUERY, &q);
 	if (ret == -ENAMETOOLONG) { /* a path: no anonymous mapping has such a name */
+		name[0] = '\0';
 		q.vma_name_size = 0;
 		q.vma_name_addr = 0;
 		ret = ferry_sys3(SYS_ioctl, fd, FERRY_PROCMAP_QUERY, &q);
@@ -73,6 +75,10 @@ static int query(int fd, ferry_va va, struct ferry_mapping *mapping)
 			     !(q.vma_flags & MAP_SHARED_FLAG) && !is_kernels(name) &&
 			     name[0] != '/';
 	mapping->kernels = is_kernels(name);
+	mapping->shared = (q.vma_flags & MAP_SHARED_FLAG) != 0;
+	mapping->device = (uint64_t)q.dev_major << 32 | q.dev_minor;
+	mapping->inode = q.inode;
+	mapping->offset = q.vma_offset;
 	return 0;
 }
 
@@ -95,7 +101,7 @@ static const char *parse_hex(const char *p, uint64_t *value)
 /* "start-end perms offset dev inode   name" */
 static void parse_line(const char *line, struct ferry_mapping *mapping)
 {
-	uint64_t offset, inode;
+	uint64_t major, minor;
 	const char *p = parse_hex(line, &mapping->start);
 	const char *perms;
 
@@ -104,15 +110,21 @@ static void parse_line(const char *line, struct ferry_mapping *mapping)
 	mapping->protection = (perms[0] == 'r' ? PROT_READ : 0) |
 			      (perms[1] == 'w' ? PROT_WRITE : 0) |
 			      (perms[2] == 'x' ? PROT_EXEC : 0);
-	p = parse_hex(perms + 5, &offset);
-	p++;
-	while (*p && *p != ' ')
-		p++;
-	p = parse_hex(*p ? p + 1 : p, &inode); /* decimal digits: only "is it zero" matters */
+	p = parse_hex(perms + 5, &mapping->offset);
+	p = parse_hex(p + 1, &major);
+	p = parse_hex(p + 1, &minor);
+	for (mapping->inode = 0, p++; *p >= '0' && *p <= '9'; p++)
+		mapping->inode = mapping->inode * 10 + (uint64_t)(*p - '0');
 	while (*p == ' ')
 		p++;
-	mapping->anonymous = perms[3] == 'p' && inode == 0 && !is_kernels(p) && *p != '/';
+	mapping->anonymous = perms[3] == 'p' && mapping->inode == 0 && !is_kernels(p) &&
+			     *p != '/';
 	mapping->kernels = is_kernels(p);
+	mapping->shared = perms[3] == 's';
+	mapping->device = major << 32 | minor;
+	mapping->name[0] = '\0';
+	if (strlen(p) < sizeof(mapping->name))
+		memcpy(mapping->name, p, strlen(p) + 1);
 }
 
 static int search_text(int fd, ferry_va va, struct ferry_mapping *mapping)

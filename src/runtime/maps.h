@@ -5,12 +5,19 @@
 
 #include "base/types.h"
 
+enum { FERRY_MAPPING_NAME = 256 };
+
 struct ferry_mapping {
 	ferry_va start;
 	ferry_va end;
 	int protection; /* PROT_READ, PROT_WRITE, PROT_EXEC */
 	bool anonymous; /* private, backed by no file, not the kernel's own */
+	bool shared;    /* MAP_SHARED */
 	bool kernels;   /* the kernel's own: vdso, vvar */
+	uint64_t device; /* of the file behind it: major << 32 | minor */
+	uint64_t inode;
+	uint64_t offset; /* of start in the file, bytes */
+	char name[FERRY_MAPPING_NAME]; /* "" where it has none, or a longer one */
 };
 
 /*

@@ -58,6 +58,9 @@ static void give_up(struct ferry_keeper *keeper, const char *why)
 	if (holders > 1)
 		answer(keeper, offline->client, -EBUSY, "%s%llu pages of %u processes are on it",
 		       why, (unsigned long long)pages, holders);
+	else if (holders == 0)
+		answer(keeper, offline->client, -EBUSY, "%s%llu pages of shared memory are on it",
+		       why, (unsigned long long)pages);
 	else
 		answer(keeper, offline->client, -EBUSY, "%s%llu pages of process %d are on it", why,
 		       (unsigned long long)pages, pid);

@@ -314,6 +314,9 @@ static uint64_t pages_used(void)
 
 /* Of our slot's, and of those of all children; an exec ends it. */
 static uint32_t own_family;
+/* Which slot that is, and its count of joins: joins << 32 | slot. Of a child's parent, until the
+ * child has one. */
+static uint64_t own_place;
 
 static int send_join(const struct ferry_agent_start *start, const int fds[2])
 {
@@ -324,6 +327,7 @@ static int send_join(const struct ferry_agent_start *start, const int fds[2])
 	msg.a = start->eager ? 0 : pages_used();
 	msg.b = cpu;
 	msg.c = own_family;
+	msg.d = own_place;
 	return send_to_keeper(&msg, fds, 2);
 }
 
@@ -378,6 +382,18 @@ static int map_machine(struct ferry_agent_start *start, int fd)
 		return (int)at;
 	start->machine = (const struct ferry_machine *)at;
 	return ferry_machine_validate(start->machine, (size_t)len);
+}
+
+/* A child finds them mapped: they are those of its machine. */
+static int map_labels(int fd)
+{
+	long at = ferry_sys6(SYS_mmap, 0, (long)FERRY_BOOKS_SIZE_BYTES, PROT_READ,
+			     MAP_SHARED | MAP_NORESERVE, fd, 0);
+
+	if (at < 0 && at > -4096)
+		return (int)at;
+	ferry_door.labels = (const struct ferry_books *)at;
+	return 0;
 }
 
 static void close_all(const int *fds, size_t count)
@@ -477,16 +493,23 @@ static int join_once(struct ferry_agent_start *start)
 		start->machine = ferry_door.machine;
 	} else if (!err) {
 		start->what = "machine segment";
-		err = welcome.fd_count ? map_machine(start, welcome.fds[0]) : -EPROTO;
+		err = welcome.fd_count > 1 ? map_machine(start, welcome.fds[0]) : -EPROTO;
+	}
+	if (!err && !ferry_door.labels) {
+		start->what = "labels";
+		err = map_labels(welcome.fds[1]);
 	}
 	if (!err) {
+		start->labels = ferry_door.labels;
+		start->keeps_objects = welcome.msg.c == 1;
 		start->process = (uint32_t)welcome.msg.a;
 		start->advance_pages = welcome.msg.b;
-		start->uffd_device = welcome.fd_count > 1 ? welcome.fds[1] : -1;
+		start->uffd_device = welcome.fd_count > 2 ? welcome.fds[2] : -1;
 		describe_thread(start);
 		ferry_door.machine = start->machine;
 		ferry_door.process = start->process;
 		own_joins = __atomic_load_n(&own_slot()->joins, __ATOMIC_RELAXED);
+		own_place = (uint64_t)own_joins << 32 | start->process;
 		own_family = __atomic_load_n(&own_slot()->family, __ATOMIC_RELAXED);
 		ferry_door.pid = start->pid;
 		err = start->tid_word ? ferry_agent_launch(start) : -ENOSYS;

@@ -17,6 +17,7 @@
 #include "base/sys.h"
 #include "move/move_pages.h"
 #include "runtime/arrays.h"
+#include "runtime/by_host.h"
 #include "runtime/door.h"
 #include "runtime/interface.h"
 #include "runtime/preload.h"
@@ -50,8 +51,6 @@ struct buffer {
 
 static int take_buffer(struct buffer *buffer, size_t size)
 {
-	long at;
-
 	buffer->size = size;
 	for (int i = 0; size <= SMALL_BYTES && i < SMALL_BUFFERS; i++) {
 		if (__atomic_exchange_n(&small[i].taken, 1, __ATOMIC_ACQUIRE) == 0) {
@@ -60,14 +59,9 @@ static int take_buffer(struct buffer *buffer, size_t size)
 			return 0;
 		}
 	}
-	/* Shared, so that no scan takes it for memory of the program. */
-	at = ferry_sys6(SYS_mmap, 0, (long)size, PROT_READ | PROT_WRITE,
-			MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-	if (at < 0 && at > -4096)
-		return -ENOMEM;
-	buffer->memory = (char *)at;
+	buffer->memory = ferry_user_map(size);
 	buffer->taken = NULL;
-	return 0;
+	return buffer->memory == NULL ? -ENOMEM : 0;
 }
 
 static void give_buffer(struct buffer *buffer)
@@ -157,24 +151,25 @@ static void wait_until_settled(void)
 	}
 }
 
-/* The kernel's word on one address that is not ours: its status. */
-static int host_status(uint64_t page)
+/* Books, and the labels of objects. The books stay mapped until query_end(). */
+static struct ferry_query query_begin(void)
 {
-	void *address = (void *)page;
-	int status = -EFAULT;
+	struct ferry_query query = {ferry_door_read_books(), ferry_door.labels};
 
-	if (ferry_sys6(SYS_move_pages, 0, 1, (long)&address, 0, (long)&status, 0))
-		return -EFAULT;
-	return status;
+	return query;
 }
 
-/* Queries of memory that pageferry does not manage have the kernel's word. */
-static void settle_unmanaged(struct arrays *a, size_t count)
+static void query_end(void)
 {
-	for (size_t i = 0; i < count; i++) {
-		if (a->at.reasons[i] == FERRY_REASON_UNMANAGED)
-			a->at.status[i] = host_status(a->at.pages[i]);
-	}
+	ferry_door_leave_books();
+}
+
+static void query_books(struct arrays *a, size_t count)
+{
+	const struct ferry_query query = query_begin();
+
+	ferry_query_pages(&query, count, a->at.pages, a->at.status, a->at.reasons);
+	query_end();
 }
 
 static bool has_unmanaged(const struct arrays *a, size_t count)
@@ -182,23 +177,37 @@ static bool has_unmanaged(const struct arrays *a, size_t count)
 	return memchr(a->at.reasons, FERRY_REASON_UNMANAGED, count) != NULL;
 }
 
-static void query_books(struct arrays *a, size_t count)
+/* Pages of objects that another process has touched a moment ago get their labels. */
+static void settle_labels(const struct arrays *a, size_t count)
 {
-	ferry_books_query_pages(ferry_door_read_books(), count, a->at.pages, a->at.status,
-				a->at.reasons);
-	ferry_door_leave_books();
+	uint64_t first = UINT64_MAX, last = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		uint64_t page = ferry_page_down(ferry_untag(a->at.pages[i]));
+
+		if (!ferry_by_host_is_unlabelled(&a->at.status[i], 1))
+			continue;
+		first = page < first ? page : first;
+		last = page > last ? page : last;
+	}
+	(void)ferry_door_ask(FERRY_REQUEST_SETTLE, first, last + FERRY_PAGE_SIZE, 0, 0);
 }
 
 static void query(struct arrays *a, size_t count)
 {
 	wait_until_settled();
 	query_books(a, count);
-	if (!has_unmanaged(a, count))
-		return;
 	/* It may be memory that libc mapped for itself a moment ago. */
-	(void)ferry_door_ask(FERRY_REQUEST_SCAN, 0, 0, 0, 0);
-	query_books(a, count);
-	settle_unmanaged(a, count);
+	if (has_unmanaged(a, count)) {
+		(void)ferry_door_ask(FERRY_REQUEST_SCAN, 0, 0, 0, 0);
+		query_books(a, count);
+	}
+	if (ferry_by_host_is_unlabelled(a->at.status, count)) {
+		settle_labels(a, count);
+		query_books(a, count);
+	}
+	ferry_by_host_pages(&(struct ferry_by_host){.machine = ferry_door.machine}, count,
+			    a->at.pages, a->at.status, a->at.reasons);
 }
 
 static void need_movers(void)
@@ -450,6 +459,15 @@ static int range_call(struct ferry_range_call *call, const void *start, size_t l
 		       -EINVAL : 0;
 }
 
+static uint64_t count_range(const struct ferry_range_call *call)
+{
+	const struct ferry_query query = query_begin();
+	uint64_t pages = ferry_range_count(&query, call);
+
+	query_end();
+	return pages;
+}
+
 /*
  * progress() and the rate are between two pieces of the range: the callback must run on the
  * caller's thread, where no lock is held.
@@ -535,8 +553,7 @@ static int interface_move_range(const void *start, size_t len_bytes, int node,
 		wait_until_settled();
 		(void)ferry_door_ask(FERRY_REQUEST_SCAN, 0, 0, 0, 0);
 		need_movers();
-		run.asked_pages = ferry_range_count(ferry_door_read_books(), &run.r->call);
-		ferry_door_leave_books();
+		run.asked_pages = count_range(&run.r->call);
 		err = run_range(&run);
 		if (report)
 			report_range(report, run.r, ferry_clock_ns() - run.started_ns);
@@ -548,6 +565,23 @@ static int interface_move_range(const void *start, size_t len_bytes, int node,
 }
 
 enum { QUERY_BLOCK = 1 << 18 };
+
+static void query_block(ferry_va start, size_t count, int32_t *status)
+{
+	struct ferry_query query = query_begin();
+
+	ferry_query_consecutive(&query, start, count, status);
+	query_end();
+	if (ferry_by_host_is_unlabelled(status, count)) {
+		(void)ferry_door_ask(FERRY_REQUEST_SETTLE, start,
+				     start + count * FERRY_PAGE_SIZE, 0, 0);
+		query = query_begin();
+		ferry_query_consecutive(&query, start, count, status);
+		query_end();
+	}
+	ferry_by_host_consecutive(&(struct ferry_by_host){.machine = ferry_door.machine}, start,
+				  count, status);
+}
 
 static int interface_query_range(const void *start, size_t count, int *status)
 {
@@ -567,9 +601,7 @@ static int interface_query_range(const void *start, size_t count, int *status)
 	for (size_t done = 0; done < count && !err;) {
 		size_t block = count - done < QUERY_BLOCK ? count - done : QUERY_BLOCK;
 
-		ferry_books_query_range(ferry_door_read_books(), at + done * FERRY_PAGE_SIZE,
-					block, (int32_t *)(void *)buffer.memory);
-		ferry_door_leave_books();
+		query_block(at + done * FERRY_PAGE_SIZE, block, (int32_t *)(void *)buffer.memory);
 		err = ferry_user_write(status + done, buffer.memory, block * sizeof(status[0]));
 		done += block;
 	}

@@ -87,6 +87,7 @@ static bool is_ours(const struct ferry_mapping *mapping)
 {
 	return ferry_zone_covers(mapping->start, mapping->end) ||
 	       overlaps(mapping, ferry_door.books, FERRY_BOOKS_SIZE_BYTES) ||
+	       overlaps(mapping, ferry_door.labels, FERRY_BOOKS_SIZE_BYTES) ||
 	       overlaps(mapping, ferry_door.machine,
 			ferry_door.machine ? ferry_door.machine->size_bytes : 0);
 }

@@ -8,11 +8,14 @@
  * whether it has: the heap's end, a chunk with a mapping of its own, a new heap of a thread.
  */
 #include <errno.h>
+#include <linux/magic.h>
 #include <malloc.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/shm.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/sys.h"
@@ -63,6 +66,32 @@ static bool is_private_anonymous(int flags)
 	       !(flags & MAP_HUGETLB);
 }
 
+/* May it be a part of an object? The agent knows better. */
+static bool is_object(int flags, long fd)
+{
+	struct statfs status;
+
+	if ((flags & MAP_TYPE) != MAP_SHARED && (flags & MAP_TYPE) != MAP_SHARED_VALIDATE)
+		return false;
+	if (flags & MAP_HUGETLB)
+		return false;
+	return (flags & MAP_ANONYMOUS) || (ferry_sys2(SYS_fstatfs, fd, &status) == 0 &&
+					   status.f_type == TMPFS_MAGIC);
+}
+
+/* An agent that sleeps finds it when it wakes. */
+static void tell_object(long at)
+{
+	int saved = errno;
+	uint32_t cpu = 0;
+
+	if (!ferry_door_is_asleep() && ferry_door_is_open()) {
+		(void)ferry_sys3(SYS_getcpu, &cpu, NULL, NULL);
+		(void)ferry_door_ask(FERRY_REQUEST_AT, (uint64_t)at, cpu + (uint64_t)1, 0, 0);
+	}
+	errno = saved;
+}
+
 static long map(void *addr, size_t len, int prot, int flags, long fd, off_t offset)
 {
 	bool ours = is_private_anonymous(flags);
@@ -77,7 +106,9 @@ static long map(void *addr, size_t len, int prot, int flags, long fd, off_t offs
 	ferry_door_end_change(change);
 	if ((at < 0 && at > -4096) || !ferry_preload_lock_new(&at, len))
 		return at;
-	if (managed || (drawn && !ferry_door_is_asleep()))
+	if (is_object(flags, fd))
+		tell_object(at);
+	else if (managed || (drawn && !ferry_door_is_asleep()))
 		tell_mapped((ferry_va)at, len,
 			    flags & MAP_LOCKED || ferry_preload_locks_new() ? FERRY_REGION_LOCKED
 									    : 0);
@@ -96,6 +127,26 @@ FERRY_EXPORT void *mmap(void *addr, size_t len, int prot, int flags, int fd, off
 FERRY_EXPORT void *mmap64(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
 {
 	return (void *)set_errno(map(addr, len, prot, flags, fd, offset));
+}
+
+FERRY_EXPORT void *shmat(int id, const void *addr, int flags)
+{
+	bool change = (flags & SHM_REMAP) && ferry_door_begin_change();
+	long at = ferry_sys3(SYS_shmat, id, addr, flags);
+
+	ferry_door_end_change(change);
+	if (at >= 0 || at <= -4096)
+		tell_object(at);
+	return (void *)set_errno(at);
+}
+
+FERRY_EXPORT int shmdt(const void *addr)
+{
+	long ret = ferry_sys1(SYS_shmdt, addr);
+
+	if (ret == 0)
+		tell_object((long)(uintptr_t)addr);
+	return (int)set_errno(ret);
 }
 
 static void tell_flag(const void *addr, size_t len, uint32_t set, uint32_t clear)

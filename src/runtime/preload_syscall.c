@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <sys/mman.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -32,7 +33,8 @@ long move_pages(int pid, unsigned long count, void **pages, const int *nodes, in
 	 SEEN(SYS_setns, word) | SEEN(SYS_mprotect, word) | SEEN(SYS_munmap, word) |           \
 	 SEEN(SYS_mremap, word) | SEEN(SYS_mlock, word) | SEEN(SYS_munlock, word) |            \
 	 SEEN(SYS_mlockall, word) | SEEN(SYS_munlockall, word) | SEEN(SYS_ioctl, word) |       \
-	 SEEN(SYS_mincore, word) | SEEN(SYS_io_uring_setup, word) | SEEN(SYS_fork, word) |     \
+	 SEEN(SYS_mincore, word) | SEEN(SYS_shmat, word) |             \
+	 SEEN(SYS_shmdt, word) | SEEN(SYS_io_uring_setup, word) | SEEN(SYS_fork, word) |     \
 	 SEEN(SYS_clone, word) | SEEN(SYS_clone3, word) |                                      \
 	 SEEN(SYS_sched_setaffinity, word) | SEEN(SYS_getcpu, word))
 
@@ -121,6 +123,10 @@ __attribute__((used)) long ferry_syscall_seen(int nr, long a, long b, long c, lo
 		return ioctl((int)a, (unsigned long)b, c);
 	case SYS_mincore:
 		return mincore((void *)a, (size_t)b, (unsigned char *)c);
+	case SYS_shmat:
+		return (long)shmat((int)a, (const void *)b, (int)c);
+	case SYS_shmdt:
+		return shmdt((const void *)a);
 	case SYS_execve:
 		return execve((const char *)a, (char *const *)b, (char *const *)c);
 	case SYS_move_pages:

@@ -115,7 +115,7 @@ static rlim_t own_addresses(void)
 	/* An agent that sleeps will need as much. */
 	if (!ferry_door_is_asleep() && (!ferry_door_is_open() || !ferry_door.books))
 		return 0;
-	return ferry_zone_bytes() + FERRY_BOOKS_SIZE_BYTES;
+	return ferry_zone_bytes() + 2 * FERRY_BOOKS_SIZE_BYTES; /* with the labels */
 }
 
 static rlim_t with_ours(rlim_t limit, rlim_t ours)

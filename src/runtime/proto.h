@@ -12,7 +12,8 @@
  *                    PAGEFERRY_JOIN=FD.INODE:PATH).
  *                    A program that starts makes two socketpairs and sends one end of each: `up`
  *                    and `down`.
- *   up               agent asks, keeper answers (LEASE, API), or is told (AGENT, RETURN, NOMEM).
+ *   up               agent asks, keeper answers (LEASE, API, OBJECT, RELABEL ...), or is told
+ *                    (RETURN, PLACED, NOMEM ...).
  *                    One request at a time: the agent serialises them.
  *   down             keeper asks the agent (RECALL, CLIENT). Never waits for an answer there.
  *   channel          client <-> agent, made by the keeper at ATTACH. One request, then PROGRESS and
@@ -24,7 +25,7 @@
 #include "base/nodeset.h"
 #include "base/types.h"
 
-enum { FERRY_PROTO_VERSION = 4, FERRY_MSG_FDS_MAX = 4, FERRY_MSG_TEXT = 640 };
+enum { FERRY_PROTO_VERSION = 5, FERRY_MSG_FDS_MAX = 4, FERRY_MSG_TEXT = 640 };
 
 #define FERRY_JOIN_ENV "PAGEFERRY_JOIN"
 
@@ -32,11 +33,13 @@ enum ferry_msg_kind {
 	FERRY_MSG_JOIN = 1,  /* program -> keeper (join or control socket). fds: up, down (keeper's
 				ends). pid in the credentials. a = pages that it may have already
 				if its agent may sleep at first, 0: it may not; b = CPU that it
-				runs on; c = family that it was forked into, 0: a new one.
-				Answer WELCOME on up. */
+				runs on; c = family that it was forked into, 0: a new one; d =
+				joins << 32 | slot of whose it was before (a parent's, a killed
+				agent's), if c is not 0. Answer WELCOME on up. */
 	FERRY_MSG_WELCOME,   /* keeper -> program on up. a = process slot, b = pages of node that
-				are leased for as long as the agent sleeps, 0: it must not. status
-				0 or -errno with text. fds: machine segment (read-only),
+				are leased for as long as the agent sleeps, 0: it must not; c = 1:
+				it maps the same objects as the process of JOIN's d. status 0 or
+				-errno with text. fds: machine segment, labels (both read-only),
 				/dev/userfaultfd (when it could be opened) */
 	FERRY_MSG_API,       /* agent -> keeper on up. fds: a userfaultfd. a = features. Keeper
 				calls UFFDIO_API on it (it may have rights that the program has
@@ -59,6 +62,21 @@ enum ferry_msg_kind {
 				to its agent that takes SHARED only; status
 				-EAGAIN (that one's agent sleeps, and is being woken), -ENOENT
 				(there is no more). */
+	FERRY_MSG_OBJECT,    /* agent -> keeper on up. It maps a part of an object. a = device
+				(major << 32 | minor), b = inode, flags = enum ferry_object_kind, text =
+				its name, c = first page, d = pages, node = that of pages which
+				nobody is seen to touch, if it is new. Answer OK, a = object address
+				of the first page, b = pages that follow there (1 .. d), node = as
+				above; -ENOSPC, -ENOMEM. */
+	FERRY_MSG_MAPPED,    /* agent -> keeper on up, no answer. a = objects that it maps still,
+				words = an object address in each. */
+	FERRY_MSG_PLACED,    /* agent -> keeper on up, no answer. A page of its lease of node is the
+				object's from now on, for the page at object address a. */
+	FERRY_MSG_RELABEL,   /* agent -> keeper on up. a = count. fds: a memfd with as many struct
+				ferry_object_run (map/object.h), of objects that it maps. Answer OK
+				when the keeper has set their `done`. */
+	FERRY_MSG_SETTLE,    /* agent -> keeper on up; client -> keeper on control. Answer OK when
+				everything is in the labels that agents have said before. */
 	FERRY_MSG_NOMEM,     /* agent -> keeper on up, no answer: a first touch found no frame
 				anywhere: print the line, end the process by SIGKILL. */
 	FERRY_MSG_UNMANAGED, /* program -> keeper (join or control socket), no answer. It executes
@@ -73,8 +91,8 @@ enum ferry_msg_kind {
 	FERRY_MSG_CLIENT,    /* keeper -> agent on down. fds: channel. a = enum
 				ferry_client_rights. */
 
-	FERRY_MSG_HELLO,     /* client -> keeper on control. Answer OK. fds: machine segment
-				(read-only) */
+	FERRY_MSG_HELLO,     /* client -> keeper on control. Answer OK. fds: machine segment, labels
+				(both read-only) */
 	FERRY_MSG_ATTACH,    /* client -> keeper on control. a = pid, b = tid of the caller. Rights
 				are checked now, by ptrace-read rules. Answer OK with status 0,
 				-ESRCH (no such process in this machine), -EPERM, -EAGAIN (its
@@ -139,6 +157,7 @@ struct ferry_msg {
 	union {
 		struct ferry_nodeset nodes;
 		uint64_t reasons[16];
+		uint64_t words[FERRY_MSG_TEXT / sizeof(uint64_t)];
 		char text[FERRY_MSG_TEXT];
 	};
 };

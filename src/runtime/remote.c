@@ -6,6 +6,7 @@
 #include "base/sys.h"
 #include "move/move_pages.h"
 #include "runtime/arrays.h"
+#include "runtime/by_host.h"
 #include "runtime/mailbox.h"
 #include "runtime/reason.h"
 #include "runtime/segment.h"
@@ -259,6 +260,17 @@ static int open_mailbox(struct ferry_client *client, size_t count, struct mailbo
 	return error;
 }
 
+/* --- queries ------------------------------------------------------------------------------- */
+
+static void wait_until_settled(const struct ferry_books *books)
+{
+	const struct timespec millisecond = { .tv_nsec = 1000000 };
+
+	/* Bounded: the owner of the books may be dead. */
+	for (int i = 0; i < 2000 && __atomic_load_n(&books->settling, __ATOMIC_ACQUIRE) != 0; i++)
+		(void)nanosleep(&millisecond, NULL);
+}
+
 /* --- move_pages ---------------------------------------------------------------------------- */
 
 /* => true: *result is what the call returns, and neither books nor agent are needed for it. */
@@ -392,19 +404,34 @@ static int move_by_client(struct ferry_client *client, const struct ferry_remote
 	return error;
 }
 
-static int64_t query(const struct ferry_client *client, const struct ferry_remote_call *call)
+static void query_books(struct ferry_client *client, size_t count, const struct ferry_arrays *a)
+{
+	const struct ferry_query query = { client->books, client->keeper.labels };
+	const struct ferry_by_host whose = { client->keeper.machine, client->pid };
+
+	wait_until_settled(client->books);
+	ferry_query_pages(&query, count, a->pages, a->status, a->reasons);
+	/* Somebody may have told the keeper a moment ago. Without a keeper the labels are what they
+	 * were. */
+	if (ferry_by_host_is_unlabelled(a->status, count) &&
+	    ferry_client_settle(&client->keeper) == 0)
+		ferry_query_pages(&query, count, a->pages, a->status, a->reasons);
+	ferry_by_host_pages(&whose, count, a->pages, a->status, a->reasons);
+}
+
+static int64_t query(struct ferry_client *client, const struct ferry_remote_call *call)
 {
 	size_t size = ferry_arrays_size(call->count);
-	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	void *memory = ferry_user_map(size);
 	struct ferry_arrays a;
 	int error;
 
-	if (memory == MAP_FAILED)
+	if (memory == NULL)
 		return -ENOMEM;
 	a = ferry_arrays_lay(memory, call->count);
 	error = copy_in(&a, call);
 	if (error == 0) {
-		ferry_books_query_pages(client->books, call->count, a.pages, a.status, a.reasons);
+		query_books(client, call->count, &a);
 		error = copy_out(&a, call);
 	}
 	(void)munmap(memory, size);
@@ -502,25 +529,24 @@ int ferry_remote_move_range(struct ferry_client *client, struct ferry_msg *msg,
 	       ferry_reason_left_behind(done.reasons) != 0;
 }
 
-static void wait_until_settled(const struct ferry_books *books)
-{
-	const struct timespec millisecond = { .tv_nsec = 1000000 };
-
-	/* Bounded: the owner of the books may be dead. */
-	for (int i = 0; i < 2000 && __atomic_load_n(&books->settling, __ATOMIC_ACQUIRE) != 0; i++)
-		(void)nanosleep(&millisecond, NULL);
-}
-
-int ferry_remote_query_range(const struct ferry_client *client, ferry_va start, size_t count,
+int ferry_remote_query_range(struct ferry_client *client, ferry_va start, size_t count,
 			     int *status)
 {
+	const struct ferry_query query = { client->books, client->keeper.labels };
+	const struct ferry_by_host whose = { client->keeper.machine, client->pid };
 	int32_t chunk[QUERY_CHUNK];
 
 	wait_until_settled(client->books);
 	for (size_t at = 0; at < count; at += QUERY_CHUNK) {
 		size_t pages = count - at < QUERY_CHUNK ? count - at : QUERY_CHUNK;
 
-		ferry_books_query_range(client->books, start + at * FERRY_PAGE_SIZE, pages, chunk);
+		ferry_va from = start + at * FERRY_PAGE_SIZE;
+
+		ferry_query_consecutive(&query, from, pages, chunk);
+		if (ferry_by_host_is_unlabelled(chunk, pages) &&
+		    ferry_client_settle(&client->keeper) == 0)
+			ferry_query_consecutive(&query, from, pages, chunk);
+		ferry_by_host_consecutive(&whose, from, pages, chunk);
 		if (ferry_user_write(status + at, chunk, pages * sizeof(chunk[0])) != 0)
 			return -EFAULT;
 	}

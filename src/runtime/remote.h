@@ -39,7 +39,7 @@ int64_t ferry_remote_move_pages(int32_t pid, const struct ferry_remote_call *cal
 int ferry_remote_move_range(struct ferry_client *client, struct ferry_msg *msg,
 			    const struct ferry_move_options *options,
 			    struct ferry_move_report *report);
-int ferry_remote_query_range(const struct ferry_client *client, ferry_va start, size_t count,
+int ferry_remote_query_range(struct ferry_client *client, ferry_va start, size_t count,
 			     int *status);
 
 #endif

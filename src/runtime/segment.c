@@ -166,20 +166,19 @@ static int fill(const struct ferry_machine_spec *spec, struct ferry_machine *mac
 	return result;
 }
 
-/* A memfd that is mapped writable here and can never be again. */
-static int create_memory(uint64_t size, struct ferry_machine **machine, int *fd)
+int ferry_segment_memory(const char *name, uint64_t size, void **memory, int *fd)
 {
-	int writable = memfd_create("pageferry-machine", MFD_CLOEXEC | MFD_ALLOW_SEALING),
-	    error = 0;
-	void *memory = MAP_FAILED;
+	int writable = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING), error = 0;
 	char path[64];
 
+	*memory = MAP_FAILED;
 	*fd = -1;
 	if (writable < 0)
 		return -errno;
 	if (ftruncate(writable, (off_t)size) == 0)
-		memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, writable, 0);
-	if (memory == MAP_FAILED ||
+		*memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
+			       writable, 0);
+	if (*memory == MAP_FAILED ||
 	    fcntl(writable, F_ADD_SEALS,
 		  F_SEAL_FUTURE_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
 		error = -errno;
@@ -189,11 +188,10 @@ static int create_memory(uint64_t size, struct ferry_machine **machine, int *fd)
 	*fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (*fd < 0)
 		error = -errno;
-	*machine = memory;
 out:
 	(void)close(writable);
-	if (error != 0 && memory != MAP_FAILED)
-		(void)munmap(memory, size);
+	if (error != 0 && *memory != MAP_FAILED)
+		(void)munmap(*memory, size);
 	return error;
 }
 
@@ -201,7 +199,9 @@ int ferry_segment_create(const struct ferry_machine_spec *spec, struct ferry_mac
 			 int *fd, char *warning, char *error)
 {
 	uint32_t node_count = spec->node_count != 0 ? spec->node_count : DEFAULT_NODES;
-	int result = create_memory(ferry_machine_size_bytes(node_count), machine, fd);
+	void *memory;
+	int result = ferry_segment_memory("pageferry-machine", ferry_machine_size_bytes(node_count),
+					  &memory, fd);
 
 	warning[0] = '\0';
 	if (result != 0) {
@@ -209,6 +209,7 @@ int ferry_segment_create(const struct ferry_machine_spec *spec, struct ferry_mac
 			       "the machine segment cannot be made: %s", strerror(-result));
 		return result;
 	}
+	*machine = memory;
 	ferry_machine_layout(*machine, node_count);
 	result = fill(spec, *machine, warning, error);
 	if (result != 0) {

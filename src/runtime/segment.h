@@ -16,6 +16,11 @@ FERRY_MUST_CHECK int ferry_segment_create(const struct ferry_machine_spec *spec,
 					  struct ferry_machine **machine, int *fd, char *warning,
 					  char *error);
 /*
+ * Makes memory that is mapped writable here and can never be again; it reads as zeros. *fd = a
+ * read-only descriptor for others. => 0, -errno.
+ */
+FERRY_MUST_CHECK int ferry_segment_memory(const char *name, uint64_t size, void **memory, int *fd);
+/*
  * Maps a segment that came from somebody else, after a look at its seals, size and content.
  * => 0, -EPROTO (it is none), -errno.
  */

@@ -8,6 +8,7 @@
 #include "runtime/user.h"
 
 #include <errno.h>
+#include <sys/mman.h>
 #include <sys/uio.h>
 
 #include "base/sys.h"
@@ -91,4 +92,17 @@ int ferry_user_probe(void *memory, size_t size_bytes)
 		at = (char *)(ferry_page_down((ferry_va)(uintptr_t)at) + FERRY_PAGE_SIZE);
 	}
 	return err;
+}
+
+void *ferry_user_map(size_t size_bytes)
+{
+	long fd = ferry_sys2(SYS_memfd_create, "pageferry-call", MFD_CLOEXEC), at = -ENOMEM;
+
+	if (fd < 0)
+		return NULL;
+	if (ferry_sys2(SYS_ftruncate, fd, size_bytes) == 0)
+		at = ferry_sys6(SYS_mmap, 0, (long)size_bytes, PROT_READ | PROT_WRITE,
+				MAP_SHARED | MAP_POPULATE, fd, 0);
+	ferry_sys1(SYS_close, fd);
+	return at < 0 && at > -4096 ? NULL : (void *)at;
 }

@@ -11,4 +11,8 @@ FERRY_MUST_CHECK int ferry_user_write(void *to, const void *from, size_t size_by
 /* Finds out whether memory can be written, leaving its content as it is. => 0, -EFAULT. */
 FERRY_MUST_CHECK int ferry_user_probe(void *memory, size_t size_bytes);
 
+/* Memory for the arrays of a call, which reads as zeros: no scan takes it for the program's. NULL:
+ * the host has none. To be unmapped. */
+void *ferry_user_map(size_t size_bytes);
+
 #endif

@@ -89,7 +89,8 @@ static void query(void *context, unsigned page, unsigned count, int *status)
 {
 	struct rig *rig = context;
 
-	ferry_books_query_range(rig->books, rig_va(rig, page), count, status);
+	ferry_query_consecutive(&(struct ferry_query){ rig->books, NULL }, rig_va(rig, page), count,
+				status);
 }
 
 struct child_of {

@@ -47,7 +47,7 @@ static void move_range(struct fuzz *fuzz)
 	int err;
 
 	fuzz_take(fuzz, &call.from, 8);
-	(void)ferry_range_count(rig.books, &call);
+	(void)ferry_range_count(&(struct ferry_query){ rig.books, NULL }, &call);
 	err = ferry_move_range_in(&rig.space, &call, &result);
 	FUZZ_CHECK(err == 0 || err == -EINVAL || err == -ENODEV || err == -EACCES);
 }

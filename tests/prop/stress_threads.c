@@ -175,7 +175,8 @@ static void *keep(void *context)
 		FERRY_ASSERT(ferry_space_close_gate(space) == 0);
 		ferry_space_open_gate(space);
 		/* Readers of the books take no lock. */
-		ferry_books_query_range(w.rig.books, rig_va(&w.rig, 0), PAGES, statuses);
+		ferry_query_consecutive(&(struct ferry_query){ w.rig.books, NULL },
+					rig_va(&w.rig, 0), PAGES, statuses);
 		FERRY_ASSERT(ferry_region_read(w.rig.books, regions, 64) != 0);
 		for (uint32_t i = 0; i < PAGES; i++)
 			FERRY_ASSERT(statuses[i] < 3);

@@ -38,7 +38,8 @@ struct expected {
 
 /*
  * pages: a letter an entry. W written, on node 0; A absent; D discarded; Z read only, so the zero
- * page; U not mapped; X not managed; L mlocked; P pinned; S shared with a child; R read-only; N no
+ * page; U not mapped; X not managed; M of an object; B the same, and in another process's page
+ * table as well; L mlocked; P pinned; S shared with a child; R read-only; N no
  * access; K guarded by a key; T holds a thread's control block; = the page of the entry before.
  */
 static const struct row {
@@ -212,6 +213,32 @@ static const struct row {
 	  ALIAS,
 	  { 0, { 1, -ENOENT, 0 } },
 	  { 0, { 1, -ENOENT, 0 } } },
+	{ "1.4/MAP_SHARED, one mapper", "MM", { 1, 0 }, 0, { 0, { 1, 0 } }, { 0, { 1, 0 } } },
+	{ "1.3/EACCES of an object",
+	  "BMB",
+	  { 1, 1, 0 },
+	  0,
+	  { 0, { -EACCES, 1, 0 } },
+	  { 0, { -EACCES, 1, 0 } } },
+	{ "1.3/EACCES of an object, nothing moves",
+	  "B",
+	  { 1 },
+	  0,
+	  { -ENOENT, { -EACCES } },
+	  { 0, { -EACCES } } },
+	{ "1.4/MAP_SHARED, MOVE_ALL",
+	  "BMB",
+	  { 1, 1, 0 },
+	  ALL,
+	  { 0, { 1, 1, 0 } },
+	  { 0, { 1, 1, 0 } } },
+	{ "1.4/MAP_SHARED, duplicates last wins",
+	  "B=",
+	  { 0, 1 },
+	  ALL,
+	  { 0, { 1, 1 } },
+	  { 0, { 1, 1 } } },
+	{ "1.4/MAP_SHARED, query", "MB", { 0 }, QUERY, { 0, { 0, 0 } }, { 0, { 0, 0 } } },
 	{ "1.4/flags MOVE_ALL", "WW", { 1, 0 }, ALL, { 0, { 1, 0 } }, { 0, { 1, 0 } } },
 	{ "1.4/unaligned", "WW", { 1, 1 }, OFFSET, { 0, { 1, 1 } }, { 0, { 1, 1 } } },
 	{ "1.4/tagged", "WW", { 1, 1 }, TAGGED, { 0, { 1, 1 } }, { 0, { 1, 1 } } },

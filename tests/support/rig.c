@@ -32,6 +32,7 @@ static uint64_t keeper_lease(void *context, uint32_t node, uint64_t want, bool f
 			grant = 0;
 	} while (!__atomic_compare_exchange_n(&info->leased_pages, &old, old + grant, false,
 					      __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+	__atomic_fetch_add(&rig->leased[node], grant, __ATOMIC_RELAXED);
 	return grant;
 }
 
@@ -41,6 +42,7 @@ static void keeper_take_back(void *context, uint32_t node, uint64_t pages)
 
 	__atomic_fetch_sub(&ferry_machine_nodes(rig->machine)[node].leased_pages, pages,
 			   __ATOMIC_RELAXED);
+	__atomic_fetch_sub(&rig->leased[node], pages, __ATOMIC_RELAXED);
 }
 
 static int host_mapping_at(void *context, ferry_va va, ferry_va *start, ferry_va *end,
@@ -199,8 +201,11 @@ void rig_begin(struct rig *rig, const struct rig_options *options)
 	rig->base = UINT64_C(0x7f0000000000);
 	rig->pause = serve_while_paused;
 	begin_soft(rig);
-	rig->machine = ferry_os->alloc(ferry_machine_size_bytes(options->nodes));
-	ferry_machine_layout(rig->machine, options->nodes);
+	rig->machine = options->machine;
+	if (rig->machine == NULL) {
+		rig->machine = ferry_os->alloc(ferry_machine_size_bytes(options->nodes));
+		ferry_machine_layout(rig->machine, options->nodes);
+	}
 	ferry_nodeset_fill(&rig->allowed, options->nodes);
 	rig->machine->copy_path = options->copy_path;
 	for (uint32_t i = 0; i < options->nodes; i++) {
@@ -216,7 +221,8 @@ void rig_abandon(struct rig *rig)
 {
 	ferry_space_destroy(&rig->space);
 	test_books_free(rig->books);
-	ferry_os->free(rig->machine, rig->machine->size_bytes);
+	if (rig->options.machine == NULL)
+		ferry_os->free(rig->machine, rig->machine->size_bytes);
 	ferry_mmu_check_destroy(&rig->check);
 	ferry_soft_destroy(&rig->soft);
 }
@@ -373,7 +379,7 @@ static uint32_t check_leases(const struct rig *rig)
 	uint32_t breaches = 0;
 
 	for (uint32_t i = 0; i < rig->options.nodes; i++) {
-		uint64_t given = ferry_machine_nodes(rig->machine)[i].leased_pages;
+		uint64_t given = rig->leased[i];
 
 		if (given != rig->space.pools[i].leased_pages) {
 			fprintf(stderr, "breach: node %u: keeper gave %llu, pool has %llu\n", i,
@@ -454,7 +460,8 @@ int32_t rig_node(struct rig *rig, uint32_t page)
 	uint64_t va = rig_va(rig, page);
 	int32_t status = 12345;
 
-	ferry_books_query_pages(rig->books, 1, &va, &status, NULL);
+	ferry_query_pages(&(struct ferry_query){ rig->books, rig->space.host.labels }, 1, &va,
+			  &status, NULL);
 	return status;
 }
 

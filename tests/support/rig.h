@@ -31,6 +31,7 @@ struct rig_options {
 	bool no_zero_page;
 	bool copy_path;
 	void (*step)(void *context); /* for ferry_soft_options */
+	struct ferry_machine *machine; /* of another rig; NULL: its own */
 };
 
 struct rig {
@@ -39,6 +40,8 @@ struct rig {
 	struct ferry_mmu_inject inject;
 	struct ferry_mmu_check check;
 	struct ferry_machine *machine;
+	struct sharing *sharing;        /* sharing.h's, or NULL */
+	uint64_t leased[RIG_NODES_MAX]; /* (a) by this rig, of each node */
 	struct ferry_books *books;
 	struct ferry_space space;
 	struct ferry_nodeset allowed; /* all nodes at first */

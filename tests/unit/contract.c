@@ -5,14 +5,18 @@
 #include "contract_rows.h"
 #include "map/region.h"
 #include "migrating.h"
+#include "sharing.h"
 
 enum {
 	UNSEEN = 40,   /* the first page that is not managed */
 	UNMAPPED = 50, /* and the first where nothing is mapped */
+	OBJECT = 64,   /* the first of an object */
 };
 
 static struct ferry_soft_child child;
 static struct ferry_soft_ref pins[ENTRIES];
+static struct sharing sharing;
+static struct rig other; /* maps the object, too */
 
 static bool has(const struct row *row, const char *states)
 {
@@ -31,6 +35,8 @@ static ferry_va address(const struct row *row, uint32_t entry)
 		page += UNMAPPED;
 	if (state == 'X')
 		page += UNSEEN;
+	if (strchr("MB", state) != NULL)
+		page += OBJECT;
 	return rig_va(&rig, page) + ((row->how & OFFSET) != 0 ? 4095 - 7 * entry : 0);
 }
 
@@ -80,17 +86,59 @@ static bool is_written(char state)
 	return strchr("WLPSRNKTD", state) != NULL;
 }
 
+static const struct rig_options options = {
+	.nodes = NODES,
+	.capacity = { 100, 100, SMALL_PAGES, 0, 100, 100 },
+	.pages = OBJECT + ENTRIES,
+};
+
+/* Pages of an object: M in our page table only, B in another's, too. */
+static void prepare_object(const struct row *row)
+{
+	sharing_begin(&sharing, ENTRIES, NODES);
+	sharing_join(&sharing, &rig);
+	sharing_add(&sharing, &other, &options);
+	sharing_map(&sharing, &rig, OBJECT, OBJECT + ENTRIES, 0, false);
+	sharing_map(&sharing, &other, OBJECT, OBJECT + ENTRIES, 0, false);
+	for (uint32_t i = 0; row->pages[i] != '\0'; i++) {
+		uint64_t value = i + 1;
+
+		if (strchr("MB", row->pages[i]) == NULL)
+			continue;
+		assert_int_equal(rig_store(&rig, THREAD, rig_va(&rig, OBJECT + i), value),
+				 FERRY_SOFT_DONE);
+		if (row->pages[i] == 'B')
+			assert_int_equal(rig_load(&other, THREAD, rig_va(&other, OBJECT + i),
+						  &value), FERRY_SOFT_DONE);
+	}
+}
+
+static void finish_object(const struct row *row)
+{
+	for (uint32_t i = 0; row->pages[i] != '\0'; i++) {
+		uint64_t value = 0;
+
+		if (strchr("MB", row->pages[i]) == NULL)
+			continue;
+		assert_int_equal(rig_load(&rig, THREAD, rig_va(&rig, OBJECT + i), &value),
+				 FERRY_SOFT_DONE);
+		assert_int_equal(value, i + 1);
+	}
+	rig_unmap(&rig, THREAD, OBJECT, OBJECT + ENTRIES);
+	assert_int_equal(rig_check(&other, true), 0);
+	sharing_remove(&sharing, &other);
+	sharing_leave(&sharing, &rig);
+	sharing_end(&sharing);
+}
+
 static void prepare(const struct row *row)
 {
-	struct rig_options options = {
-		.nodes = NODES,
-		.capacity = { 100, 100, SMALL_PAGES, 0, 100, 100 },
-		.pages = 64,
-	};
 	uint32_t count = (uint32_t)strlen(row->pages);
 
 	begin_with(&options);
 	rig_map(&rig, 0, 32, 0);
+	if (has(row, "MB"))
+		prepare_object(row);
 	if (has(row, "X"))
 		rig_map_unseen(&rig, UNSEEN, UNSEEN + ENTRIES);
 	for (uint32_t i = 0; i < count; i++) {
@@ -130,6 +178,8 @@ static void finish(const struct row *row)
 	}
 	if (has(row, "S"))
 		ferry_soft_child_destroy(&child);
+	if (has(row, "MB"))
+		finish_object(row);
 	assert_int_equal(rig_check(&rig, true), 0);
 	end();
 }
@@ -165,12 +215,18 @@ static void check_row(const struct row *row, bool seed)
 			    (long long)got, (long long)want->result);
 	assert_int_equal(got, want->result);
 	for (uint32_t i = 0; i < call.count; i++) {
+		/* The host says that the page is there. */
+		if (strchr("MB", row->pages[i]) != NULL && (row->how & QUERY) != 0)
+			told[i] = ferry_query_settle(rig.machine, told[i], 0);
 		if (told[i] != want->status[i])
 			print_error("row %s (%s): status[%u] is %d, not %d\n", row->id,
 				    seed ? "seed" : "linux", i, told[i], want->status[i]);
 		assert_int_equal(told[i], want->status[i]);
 		/* What was said is true. */
-		if (told[i] >= 0 && told[i] != KEPT && row->pages[i] != '=')
+		if (strchr("MB", row->pages[i]) != NULL)
+			assert_int_equal(rig_node(&rig, OBJECT + i) & FERRY_QUERY_NODE,
+					 told[i] >= 0 && told[i] != KEPT ? told[i] : 0);
+		else if (told[i] >= 0 && told[i] != KEPT && row->pages[i] != '=')
 			assert_int_equal(rig_node(&rig, i), told[i]);
 		if (told[i] == KEPT && is_written(row->pages[i]) && row->pages[i] != 'D')
 			assert_int_equal(rig_node(&rig, i), 0);

@@ -445,7 +445,8 @@ static void a_range_query_agrees(void **state)
 		(void)rig_load(&rig, THREAD, rig_va(&rig, i), &value);
 	}
 	assert_true(rig_move(&rig, 6, 12, 2, NULL, NULL) == 2);
-	ferry_books_query_range(rig.books, rig_va(&rig, 0), 64, range);
+	ferry_query_consecutive(&(struct ferry_query){ rig.books, NULL }, rig_va(&rig, 0), 64,
+				range);
 	for (uint32_t i = 0; i < 64; i++)
 		assert_int_equal(range[i], rig_node(&rig, i));
 	assert_int_equal(range[0], 0);
@@ -504,7 +505,7 @@ static void a_range_moves_what_is_there(void **state)
 	ferry_nodeset_clear(&range.from);
 	ferry_nodeset_add(&range.from, 0); /* those on node 2 stay */
 	memset(&result, 0, sizeof(result));
-	assert_int_equal(ferry_range_count(rig.books, &range), 15);
+	assert_int_equal(ferry_range_count(&(struct ferry_query){ rig.books, NULL }, &range), 15);
 	assert_int_equal(ferry_move_range_in(&rig.space, &range, &result), 0);
 	assert_int_equal(result.asked_pages, 15);
 	assert_int_equal(result.reasons[FERRY_REASON_MOVED], 15);

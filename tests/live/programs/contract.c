@@ -51,7 +51,7 @@ static bool has(const char *states)
 /* Is there a page with a value that must stay? */
 static bool is_written(char state)
 {
-	return strchr("WLPSRK", state) != NULL;
+	return strchr("WLPSRKMB", state) != NULL;
 }
 
 static long call(size_t n, void **where, const int *nodes, int *results, int flags)
@@ -101,12 +101,21 @@ static char *start_thread(void)
 	return (char *)((uintptr_t)thread & ~(uintptr_t)(PAGE - 1));
 }
 
+static char *map_object(void)
+{
+	char *page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	REQUIRE(page != MAP_FAILED, "mmap of shared memory");
+	return page;
+}
+
 static char *map_file(void)
 {
-	int file = memfd_create("page", MFD_CLOEXEC);
+	char name[] = "/var/tmp/pageferry-contract-XXXXXX";
+	int file = mkstemp(name);
 	char *page;
 
-	REQUIRE(file >= 0 && ftruncate(file, PAGE) == 0, "memfd");
+	REQUIRE(file >= 0 && unlink(name) == 0 && ftruncate(file, PAGE) == 0, "a file");
 	page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
 	REQUIRE(page != MAP_FAILED, "mmap of a file");
 	page[0] = 1;
@@ -167,18 +176,27 @@ static void make_page(char state, char *page)
 	}
 }
 
-/* A child that shares what it does not write, and we do not write. */
+/* A child that shares what it does not write, and we do not write; pages of objects it touches. */
 static void start_child(void)
 {
+	int touched[2];
 	char none;
 
-	REQUIRE(pipe(child_waits) == 0, "pipe");
+	REQUIRE(pipe(child_waits) == 0 && pipe(touched) == 0, "pipe");
 	if (fork() == 0) {
 		close(child_waits[1]);
+		for (size_t i = 0; i < count(); i++) {
+			if (row->pages[i] == 'B')
+				REQUIRE(((volatile char *)entry[i])[8] == (char)(i + 1), "lost");
+		}
+		REQUIRE(write(touched[1], "x", 1) == 1, "write");
 		(void)!read(child_waits[0], &none, 1);
 		_exit(0);
 	}
 	close(child_waits[0]);
+	REQUIRE(read(touched[0], &none, 1) == 1, "read");
+	close(touched[0]);
+	close(touched[1]);
 }
 
 static void write_page(size_t i)
@@ -196,6 +214,7 @@ static void map_pages(void)
 
 		entry[i] = state == 'T'   ? start_thread()
 			   : state == 'X' ? map_file()
+			   : strchr("MB", state) != NULL ? map_object()
 			   : state == '=' ? entry[i - 1]
 					  : area + i * 64 * PAGE;
 	}
@@ -249,11 +268,11 @@ static void prepare(void)
 		write_page(i);
 		to_node_0(entry[i]);
 	}
-	if (has("S")) {
+	if (has("SB")) {
 		start_child();
 		/* Whoever is written to again is alone. */
 		for (size_t i = 0; i < count(); i++) {
-			if (states[i] != 'S' && is_written(states[i])) {
+			if (strchr("SB", states[i]) == NULL && is_written(states[i])) {
 				write_page(i);
 				to_node_0(entry[i]);
 			}

@@ -190,12 +190,15 @@ static void row_kernels_mappings(void)
 /* 1.2: what is not ours to move is told as the kernel knows it, and counted by what is told. */
 static void row_unmanaged(void)
 {
-	char *shared =
-		mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	char name[] = "/var/tmp/pageferry-statuses-XXXXXX";
+	int file = mkstemp(name);
+	char *shared = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
 	void *where[3] = { shared, shared + PAGE, shared };
 	int to[3] = { 1, 1, 1 }, found[3];
 
-	REQUIRE(shared != MAP_FAILED, "mmap");
+	REQUIRE(shared != MAP_FAILED && unlink(name) == 0 && ftruncate(file, 4 * PAGE) == 0,
+		"a file");
+	close(file);
 	shared[0] = 1;
 	if (is_managed()) {
 		EXPECT(call(0, 2, where, to, found, FERRY_MOVE), 1);
