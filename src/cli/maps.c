@@ -6,12 +6,15 @@
 #include "cli/target.h"
 
 #include "map/ptable.h"
+#include "runtime/remote.h"
 #include "runtime/spec.h"
 
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { OBJECT_PAGES = 4096 };
 
 /* Pages of a range by where they are. */
 struct count {
@@ -21,6 +24,7 @@ struct count {
 
 struct view {
 	struct ferry_writer writer;
+	struct ferry_client *client;
 	const struct ferry_books *books;
 	struct ferry_cli_regions regions;
 	struct ferry_cli_mapping pending; /* read, not yet written */
@@ -44,15 +48,48 @@ static void count_page(const struct view *view, struct count *count, struct ferr
 	}
 }
 
-static void count_part(void *context, ferry_va start, ferry_va end, bool managed)
+/* Pages of an object: where they are, if they are in the process's page table. */
+static void each_object_page(struct view *view, ferry_va start, ferry_va end,
+			     void (*visit)(void *context, ferry_va va, int node), void *context)
+{
+	int status[OBJECT_PAGES];
+
+	while (start < end) {
+		size_t pages = (end - start) >> FERRY_PAGE_SHIFT;
+
+		pages = pages < OBJECT_PAGES ? pages : OBJECT_PAGES;
+		if (ferry_remote_query_range(view->client, start, pages, status) != 0)
+			return;
+		for (size_t i = 0; i < pages; i++, start += FERRY_PAGE_SIZE)
+			visit(context, start, status[i]);
+	}
+}
+
+static void count_object_page(void *context, ferry_va va, int node)
+{
+	struct view *view = context;
+
+	(void)va;
+	if (node >= 0 && (uint32_t)node < view->books->node_count)
+		view->count.node[node]++;
+	else
+		view->count.absent++;
+}
+
+static void count_part(void *context, ferry_va start, ferry_va end,
+		       const struct ferry_region *region)
 {
 	struct view *view = context;
 	struct count *count = &view->count;
 	ferry_va va = start;
 
-	if (!managed)
+	if (region == NULL)
 		return;
 	count->managed += (end - start) >> FERRY_PAGE_SHIFT;
+	if ((region->flags & FERRY_REGION_SHARED) != 0) {
+		each_object_page(view, start, end, count_object_page, view);
+		return;
+	}
 	while (va < end) {
 		ferry_va leaf = ferry_ptable_next_leaf(view->books, va, end);
 		ferry_va stop = ferry_huge_down(leaf) + FERRY_HUGE_SIZE;
@@ -253,7 +290,7 @@ struct run {
 	uint64_t kind;       /* what makes pages alike */
 };
 
-enum { KIND_UNMANAGED = 1 << 30 };
+enum { KIND_UNMANAGED = 1 << 30, KIND_OBJECT = 1 << 29 };
 
 /*
  * Node, state and the flags worth telling. The frame number is not, nor whether a page was placed
@@ -294,6 +331,7 @@ static void flags_text(uint64_t kind, char *text, size_t size)
 		{ FERRY_PTE_COW, "shared" },
 		{ FERRY_PTE_THREAD, "thread" },
 		{ FERRY_PTE_NO_SLOT, "fixed" },
+		{ KIND_OBJECT, "object" },
 	};
 
 	text[0] = '\0';
@@ -319,7 +357,7 @@ static void write_run(struct run *run)
 	ferry_writer_cell_hex(writer, run->end);
 	ferry_writer_cell_u64(writer, (run->end - run->start) >> FERRY_PAGE_SHIFT);
 	if ((run->kind & KIND_UNMANAGED) == 0 && (run->kind & 2) != 0)
-		ferry_writer_cell_u64(writer, run->kind >> 16);
+		ferry_writer_cell_u64(writer, run->kind >> 16 & (FERRY_NODES_MAX - 1));
 	else
 		ferry_writer_cell_none(writer);
 	ferry_writer_cell_string(writer, state_text(run->kind));
@@ -339,14 +377,26 @@ static void add_to_run(struct run *run, ferry_va start, ferry_va end, uint64_t k
 	run->end = end;
 }
 
-static void run_part(void *context, ferry_va start, ferry_va end, bool managed)
+static void run_object_page(void *context, ferry_va va, int node)
+{
+	uint64_t kind = node < 0 ? FERRY_PTE_NONE : FERRY_PTE_MAPPED | (uint64_t)node << 16;
+
+	add_to_run(context, va, va + FERRY_PAGE_SIZE, kind | KIND_OBJECT);
+}
+
+static void run_part(void *context, ferry_va start, ferry_va end,
+		     const struct ferry_region *region)
 {
 	struct run *run = context;
 	const struct ferry_books *books = run->view->books;
 	ferry_va va = start;
 
-	if (!managed) {
+	if (region == NULL) {
 		add_to_run(run, start, end, KIND_UNMANAGED);
+		return;
+	}
+	if ((region->flags & FERRY_REGION_SHARED) != 0) {
+		each_object_page(run->view, start, end, run_object_page, run);
 		return;
 	}
 	while (va < end) {
@@ -393,6 +443,7 @@ static int show(const struct asked *asked)
 	if (code != 0)
 		return code;
 	memset(&view, 0, sizeof(view));
+	view.client = &client;
 	view.books = client.books;
 	error = ferry_cli_regions_read(client.books, &view.regions);
 	if (error != 0) {

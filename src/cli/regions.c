@@ -109,10 +109,10 @@ void ferry_cli_regions_each(const struct ferry_cli_regions *regions, ferry_va st
 		if (from >= to)
 			continue;
 		if (start < from)
-			part(context, start, from, false);
-		part(context, from, to, true);
+			part(context, start, from, NULL);
+		part(context, from, to, region);
 		start = to;
 	}
 	if (start < end)
-		part(context, start, end, false);
+		part(context, start, end, NULL);
 }

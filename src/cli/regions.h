@@ -31,8 +31,9 @@ FERRY_MUST_CHECK int ferry_cli_regions_read(const struct ferry_books *books,
 					    struct ferry_cli_regions *regions);
 void ferry_cli_regions_free(struct ferry_cli_regions *regions);
 
-/* Called for a part of a range; managed: pageferry serves its faults. */
-typedef void ferry_cli_part(void *context, ferry_va start, ferry_va end, bool managed);
+/* Called for a part of a range; region: the managed one that it lies in, NULL: none. */
+typedef void ferry_cli_part(void *context, ferry_va start, ferry_va end,
+			    const struct ferry_region *region);
 
 /* Cuts [start, end) into managed and other parts, in ascending order. */
 void ferry_cli_regions_each(const struct ferry_cli_regions *regions, ferry_va start, ferry_va end,

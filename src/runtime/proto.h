@@ -63,11 +63,11 @@ enum ferry_msg_kind {
 				-EAGAIN (that one's agent sleeps, and is being woken), -ENOENT
 				(there is no more). */
 	FERRY_MSG_OBJECT,    /* agent -> keeper on up. It maps a part of an object. a = device
-				(major << 32 | minor), b = inode, flags = enum ferry_object_kind, text =
-				its name, c = first page, d = pages, node = that of pages which
-				nobody is seen to touch, if it is new. Answer OK, a = object address
-				of the first page, b = pages that follow there (1 .. d), node = as
-				above; -ENOSPC, -ENOMEM. */
+				(major << 32 | minor), b = inode, flags = enum ferry_object_kind,
+				text = its name, c = first page, d = pages, node = that of pages
+				which nobody is seen to touch, if it is new. Answer OK, a = object
+				address of the first page, b = pages that follow there (1 .. d),
+				node = as above; -ENOSPC, -ENOMEM. */
 	FERRY_MSG_MAPPED,    /* agent -> keeper on up, no answer. a = objects that it maps still,
 				words = an object address in each. */
 	FERRY_MSG_PLACED,    /* agent -> keeper on up, no answer. A page of its lease of node is the
