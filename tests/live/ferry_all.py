@@ -4,7 +4,7 @@
 
 The machine is the one that PID belongs to. All pages of all its processes go to one node after the
 other until WORK/mover.stop is there or the machine has ended. What each move says is appended to
-WORK/moves. A process that cannot be moved may be between two images of an exec, or ending; one that
+WORK/moves; move_flags in the environment are options of it. A process that cannot be moved may be between two images of an exec, or ending; one that
 lives and still cannot be moved after PATIENCE_S is told in WORK/mover.bad.
 """
 
@@ -53,7 +53,8 @@ class Ferry:
         """=> False: the process can be reached no more, and should."""
         turn = self.turn.get(pid, 0)
         node = self.nodes[turn % len(self.nodes)]
-        result = subprocess.run([self.ferry, "move", str(pid), "--all", "--to", node, "--json"],
+        result = subprocess.run([self.ferry, "move", str(pid), "--all", "--to", node, "--json",
+                                 *os.environ.get("move_flags", "").split()],
                                 capture_output=True, text=True)
         if result.returncode <= 1:
             self.failing.pop(pid, None)
