@@ -111,7 +111,7 @@ static char *map_object(void)
 
 static char *map_file(void)
 {
-	char name[] = "/var/tmp/pageferry-contract-XXXXXX";
+	char name[] = "/tmp/pageferry-contract-XXXXXX";
 	int file = mkstemp(name);
 	char *page;
 

@@ -406,7 +406,7 @@ static void first_touch(void)
 
 static void file_mapping(void)
 {
-	char name[] = "/var/tmp/pageferry-test-XXXXXX";
+	char name[] = "/tmp/pageferry-test-XXXXXX";
 	int fd = mkstemp(name), status[PAGES];
 	uint8_t reasons[PAGES];
 	int target[PAGES];

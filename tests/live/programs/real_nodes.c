@@ -7,7 +7,8 @@
  *
  *  - pages touched first, moved back and forth, copied in (read-only and locked mappings);
  *  - pages that were mapped past us and found;
- *  - copies that the kernel makes after a fork, charged within a second.
+ *  - copies that the kernel makes after a fork, charged within a second;
+ *  - shared memory, alone and with a child, and a file, which the kernel itself moves.
  *
  * usage: real_nodes [one]    one: the host has a single node, behind both
  */
@@ -128,6 +129,103 @@ static void find_foreign(void)
 	check_marks((char *)memory, PAGES, 3);
 }
 
+/* => pages with that status. */
+static size_t move_to(char *memory, size_t pages, int node, unsigned flags, int want)
+{
+	void *addresses[PAGES];
+	static int targets[PAGES], status[PAGES];
+	size_t count = 0;
+
+	for (size_t i = 0; i < pages; i++) {
+		addresses[i] = memory + i * PAGE;
+		targets[i] = node;
+	}
+	REQUIRE(ferry_move_pages(0, pages, addresses, targets, status,
+				 flags | FERRY_CONTRACT_LINUX) >= 0, "ferry_move_pages");
+	for (size_t i = 0; i < pages; i++)
+		count += status[i] == want;
+	return count;
+}
+
+/* Does the kernel say so, too? */
+static void compare_with_status(char *memory, size_t pages, int node)
+{
+	void *addresses[PAGES];
+	static int kernel[PAGES], machine[PAGES];
+
+	for (size_t i = 0; i < pages; i++)
+		addresses[i] = memory + i * PAGE;
+	REQUIRE(ferry_move_pages(0, pages, addresses, NULL, machine, 0) == 0, "a query");
+	REQUIRE(ferry_sys6(SYS_move_pages, 0, (long)pages, (long)addresses, 0, (long)kernel, 2) ==
+			0, "the kernel's move_pages");
+	for (size_t i = 0; i < pages; i++)
+		REQUIRE(machine[i] == (one_node ? machine[i] : node) &&
+				kernel[i] == (one_node ? 0 : node),
+			"page %zu is on node %d, the kernel says %d", i, machine[i], kernel[i]);
+}
+
+static void move_shared(void)
+{
+	enum { SHARED = 256 };
+	char *memory = mmap(NULL, SHARED * PAGE, PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int up[2], down[2], status;
+	char c = 'x';
+	size_t refused;
+	pid_t child;
+
+	REQUIRE(memory != MAP_FAILED && pipe(up) == 0 && pipe(down) == 0, "mmap");
+	mark(memory, SHARED, 2);
+	compare(memory, SHARED, true, "first touch of shared memory");
+	for (int round = 0; round < 4; round++) {
+		LIVE_EXPECT(move_to(memory, SHARED, round % 2, FERRY_MOVE, round % 2), SHARED);
+		compare_with_status(memory, SHARED, round % 2);
+	}
+	child = fork();
+	if (child == 0) {
+		check_marks(memory, SHARED / 2, 2);
+		REQUIRE(write(up[1], &c, 1) == 1 && read(down[0], &c, 1) == 1, "a pipe");
+		compare_with_status(memory, SHARED / 2, 0);
+		_exit(0);
+	}
+	REQUIRE(read(up[0], &c, 1) == 1, "a pipe");
+	refused = move_to(memory, SHARED, 0, FERRY_MOVE, -EACCES);
+	/* The kernel may have mapped some of the neighbours of what the child read. */
+	REQUIRE(one_node || (refused >= SHARED / 2 && refused <= SHARED / 2 + 32),
+		"%zu pages are refused", refused);
+	LIVE_EXPECT(move_to(memory, SHARED, 0, FERRY_MOVE_ALL, 0), SHARED);
+	compare_with_status(memory, SHARED, 0);
+	REQUIRE(write(down[1], &c, 1) == 1, "a pipe");
+	REQUIRE(waitpid(child, &status, 0) == child && status == 0, "child: %x", (unsigned)status);
+	check_marks(memory, SHARED, 2);
+	munmap(memory, SHARED * PAGE);
+}
+
+static void move_file(void)
+{
+	enum { CACHED = 64 };
+	char name[] = "/tmp/pageferry-real-XXXXXX";
+	int file = mkstemp(name);
+	char *memory;
+
+	REQUIRE(file >= 0 && unlink(name) == 0 && ftruncate(file, CACHED * PAGE) == 0, "a file");
+	memory = mmap(NULL, CACHED * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+	REQUIRE(memory != MAP_FAILED, "mmap of a file");
+	mark(memory, CACHED, 4);
+	for (int round = 0; round < 4; round++) {
+		/* A page under writeback answers -EBUSY: tried again. */
+		for (int tries = 0; move_to(memory, CACHED, round % 2, FERRY_MOVE, round % 2) <
+				    CACHED; tries++) {
+			REQUIRE(tries < 50, "a file does not move");
+			live_sleep_us(100000);
+		}
+		compare_with_status(memory, CACHED, round % 2);
+	}
+	check_marks(memory, CACHED, 4);
+	munmap(memory, CACHED * PAGE);
+	close(file);
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t seed = live_seed(), moved = 0;
@@ -135,6 +233,8 @@ int main(int argc, char **argv)
 	one_node = argc > 1 && strcmp(argv[1], "one") == 0;
 	live_watchdog(100);
 	REQUIRE(live_nodes() == 2, "two nodes are needed");
+	move_shared();
+	move_file();
 	area = live_map((size_t)PAGES * PAGE);
 	mark(area, PAGES, 1);
 	compare(area, PAGES, true, "first touch");

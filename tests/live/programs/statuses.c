@@ -190,7 +190,7 @@ static void row_kernels_mappings(void)
 /* 1.2: what is not ours to move is told as the kernel knows it, and counted by what is told. */
 static void row_unmanaged(void)
 {
-	char name[] = "/var/tmp/pageferry-statuses-XXXXXX";
+	char name[] = "/tmp/pageferry-statuses-XXXXXX";
 	int file = mkstemp(name);
 	char *shared = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
 	void *where[3] = { shared, shared + PAGE, shared };
