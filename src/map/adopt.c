@@ -255,10 +255,10 @@ static ferry_va skip_empty(struct ferry_space *space, ferry_va va, ferry_va end)
 {
 	ferry_va entry, page;
 
-	if (space->mmu->ops->next_present == NULL || ferry_entry_leaf(space, va) != NULL)
+	if (ferry_entry_leaf(space, va) != NULL)
 		return va;
 	entry = ferry_ptable_next_leaf(space->books, va, end);
-	page = space->mmu->ops->next_present(space->mmu, va, end);
+	page = ferry_mmu_next_present(space->mmu, va, end);
 	return entry < page ? entry : page;
 }
 

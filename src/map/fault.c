@@ -187,23 +187,32 @@ static uint32_t ahead_limit(uint32_t streak)
 	return further < 6 ? UINT32_C(1) << further : FERRY_AHEAD_MAX;
 }
 
-/* How many pages to give for a write at va: 1, or more in a streak of ascending first touches. */
-static uint32_t pages_wanted(struct service *s)
+/* How many pages a touch may give: 1, or more in a streak of ascending first touches. */
+static uint32_t pages_proved(struct service *s)
 {
 	const struct ferry_region *region = s->region;
 	uint32_t max = FERRY_HUGE_PAGES - ferry_entry_index(s->va);
-	uint32_t n = 1;
 
 	s->stream = find_stream(s->space, s->va);
 	s->streak = s->va == s->stream->next ? s->stream->streak + 1 : 1;
 	/* With interleaving single pages, so that every page goes where its number says. */
-	if (!s->fault->write || s->streak <= FERRY_STREAK_START ||
+	if (s->streak <= FERRY_STREAK_START ||
 	    s->space->machine->policy.mode == FERRY_POLICY_INTERLEAVE)
 		return 1;
 	if (max > ahead_limit(s->streak))
 		max = ahead_limit(s->streak);
 	if (max > (region->end - s->va) >> FERRY_PAGE_SHIFT)
 		max = (uint32_t)((region->end - s->va) >> FERRY_PAGE_SHIFT);
+	return max;
+}
+
+/* The same for a write at va, as far as no other pages are there. */
+static uint32_t pages_wanted(struct service *s)
+{
+	uint32_t max = pages_proved(s), n = 1;
+
+	if (!s->fault->write)
+		return 1;
 	while (n < max && s->slot[n].word == 0)
 		n++;
 	return n;
@@ -461,31 +470,49 @@ static int leave_to_host(const struct service *s)
 	return err == -EAGAIN ? FERRY_FAULT_RETRY : wake(s, s->va, 1);
 }
 
-/* The machine is told of the page before anybody can see it. */
+/* Makes pages from va on; those that somebody else has made meanwhile are passed over. => 0, or what
+ * was in the way of the first one. */
+static int make_shared(const struct service *s, uint32_t pages)
+{
+	const struct ferry_frame frame = { .node = s->run.first.node };
+	struct ferry_mmu *mmu = s->space->mmu;
+	int first = 0;
+
+	for (uint32_t at = 0, done; at < pages;) {
+		ferry_va va = s->va + ((ferry_va)at << FERRY_PAGE_SHIFT);
+		int err = mmu->ops->enter_new(mmu, va, frame, pages - at, &done);
+
+		if (at + done == 0)
+			first = err;
+		at += done;
+		ferry_count(&s->space->books->counters.first_touches, done);
+		if (err == -EEXIST)
+			at++;
+		else if (err != 0)
+			break;
+	}
+	return first == -EEXIST ? 0 : first;
+}
+
+/* The machine is told of pages before anybody can see them. */
 static int serve_shared(struct service *s)
 {
 	struct ferry_space *space = s->space;
-	struct ferry_frame frame = { .number = 0 };
-	uint32_t done = 0;
 	int result, err;
 
-	if (!s->fault->placed) {
-		if (take_small(s, 1, &result) < 0)
+	if (s->fault->placed == 0) {
+		if (take_small(s, pages_proved(s), &result) < 0)
 			return result;
 		space->host.placed(space->host.context,
 				   s->region->object_va + (s->va - s->region->start),
-				   s->run.first.node);
-		s->fault->placed = true;
+				   s->run.pages, s->run.first.node);
+		s->fault->placed = (uint16_t)s->run.pages;
+		note_touch(s, s->run.pages);
 	}
-	err = space->mmu->ops->enter_new(space->mmu, s->va, frame, 1, &done);
+	err = make_shared(s, s->fault->placed);
 	if (err == -ENOMEM)
 		return leave_to_host(s);
-	if (err == 0)
-		ferry_count(&space->books->counters.first_touches, 1);
-	/* Somebody else has made it meanwhile. */
-	if (err == 0 || err == -EEXIST)
-		return wake(s, s->va, 1);
-	return enter_failed(s, err);
+	return err == 0 ? wake(s, s->va, s->fault->placed) : enter_failed(s, err);
 }
 
 /* --- no region ------------------------------------------------------------------------------ */

@@ -33,7 +33,7 @@ struct ferry_fault {
 	/* The server's own: 0 at first, kept between the calls for one fault. */
 	uint16_t asked;      /* nodes asked once more although they were dry */
 	uint16_t host_tries; /* times that the host had no memory */
-	bool placed;         /* the machine knows already that an object has the page */
+	uint16_t placed;     /* pages from va on that the machine knows to be an object's */
 };
 
 enum ferry_fault_result {

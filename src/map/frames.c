@@ -135,13 +135,15 @@ static int take_from(struct ferry_space *space, uint32_t node, const struct ferr
 	enum ferry_fill fill = space->mmu->caps.real_nodes ? FERRY_FILL_ZERO : FERRY_FILL_NEW;
 	int ret;
 
-	*run = (struct ferry_run){ .first = { .node = (uint16_t)node }, .pages = 1 };
-	if (touch->shared)
-		ret = ferry_pool_shrink(pool, space->mmu, 1) == 1 ? 0 : -ENOSPC;
-	else if (touch->huge)
+	*run = (struct ferry_run){ .first = { .node = (uint16_t)node } };
+	if (touch->shared) {
+		run->pages = (uint32_t)ferry_pool_shrink(pool, space->mmu, touch->want);
+		ret = run->pages > 0 ? 0 : -ENOSPC;
+	} else if (touch->huge) {
 		ret = ferry_pool_take_huge(pool, space->mmu, FERRY_FILL_ZERO, run);
-	else
+	} else {
 		ret = ferry_pool_take(pool, space->mmu, touch->want, fill, run);
+	}
 	ferry_entry_publish(space, node);
 	return ret < 0 ? ret : (int)run->pages;
 }

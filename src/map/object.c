@@ -4,14 +4,9 @@
 
 #include "map/ptable.h"
 
-static int32_t label_of(struct ferry_pte pte)
-{
-	return ferry_pte_resident(pte) ? (int32_t)ferry_pte_frame(pte).node : FERRY_NO_LABEL;
-}
-
 int32_t ferry_labels_get(const struct ferry_books *labels, uint64_t object_va)
 {
-	return label_of(ferry_ptable_get(labels, object_va));
+	return ferry_label_of(ferry_ptable_get(labels, object_va));
 }
 
 /* Changes that are alike are told of together. */
@@ -59,7 +54,7 @@ static uint32_t label_leaf(struct changes *c, struct ferry_pte *slots, uint32_t 
 	const struct ferry_pte label = ferry_pte_make(FERRY_PTE_MAPPED, frame, FERRY_PTE_NO_SLOT);
 
 	for (uint32_t i = 0; i < pages; i++) {
-		int32_t from = label_of(slots[i]);
+		int32_t from = ferry_label_of(slots[i]);
 
 		if (from == c->to || (adopt && from != FERRY_NO_LABEL))
 			continue;
@@ -129,7 +124,7 @@ static void clear_leaf(void *context, const struct ferry_pte *slots, uint32_t pa
 	struct changes *c = context;
 
 	for (uint32_t i = 0; i < pages; i++) {
-		int32_t from = label_of(slots[i]);
+		int32_t from = ferry_label_of(slots[i]);
 
 		if (from == FERRY_NO_LABEL)
 			continue;
@@ -165,7 +160,7 @@ static void count_leaf(void *context, const struct ferry_pte *slots, uint32_t pa
 
 	for (uint32_t i = 0; i < pages; i++) {
 		struct ferry_pte pte = { __atomic_load_n(&slots[i].word, __ATOMIC_RELAXED) };
-		int32_t node = label_of(pte);
+		int32_t node = ferry_label_of(pte);
 
 		counting->pages += node != FERRY_NO_LABEL &&
 				   ferry_nodeset_has(counting->nodes, (uint32_t)node);

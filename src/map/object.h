@@ -34,6 +34,12 @@ struct ferry_object_run {
 /* Is told of pages that went from a node (FERRY_NO_LABEL: from none) to another (or to none). */
 typedef void ferry_labels_changed(void *context, int32_t from, int32_t to, uint64_t pages);
 
+/* => the node that an entry of the labels names, or FERRY_NO_LABEL. */
+static inline int32_t ferry_label_of(struct ferry_pte pte)
+{
+	return ferry_pte_resident(pte) ? (int32_t)ferry_pte_frame(pte).node : FERRY_NO_LABEL;
+}
+
 /* => the node of the page's label, or FERRY_NO_LABEL. */
 int32_t ferry_labels_get(const struct ferry_books *labels, uint64_t object_va);
 /*

@@ -107,9 +107,9 @@ struct ferry_space_host {
 
 	/* Shared memory. NULL: none is managed. (c) */
 	const struct ferry_books *labels;
-	/* Gives a page of the lease of node to an object, for the page at object_va, which nobody
+	/* Gives pages of the lease of node to an object, for those from object_va on, which nobody
 	 * else was seen to touch. Called locked; waits for nobody. */
-	void (*placed)(void *context, uint64_t object_va, uint32_t node);
+	void (*placed)(void *context, uint64_t object_va, uint32_t pages, uint32_t node);
 	/* Has the machine label runs, whose `done` it sets. => 0, -errno (none is done). */
 	int (*relabel)(void *context, struct ferry_object_run *runs, uint32_t count);
 	/* others[i]: does another process of the machine have the page of the object that is at
@@ -267,7 +267,7 @@ struct ferry_touch {
 	int local_node;      /* -1: unknown */
 	uint32_t want;       /* pages; a run of fewer may be the answer */
 	bool huge;           /* one whole huge frame instead */
-	bool shared;         /* a page of the lease instead, to be given to an object: no frame */
+	bool shared;         /* pages of the lease instead, to be given to an object: no frames */
 	uint32_t short_node; /* out, with -ENOSPC: the node to ask a lease for; every allowed node
 				is dry: FERRY_NODES_MAX */
 };

@@ -124,6 +124,7 @@ static const int unprotect_errors[] = { -ENOENT, -EAGAIN, -ESRCH, 0 };
 static const int lookup_errors[] = { -ESRCH, -EIO, 0 };
 static const int fill_errors[] = { -ENOMEM, -ESRCH, 0 };
 static const int copy_errors[] = { -ENOMEM, -EIO, -ESRCH, 0 };
+static const int present_run_errors[] = { -ENOENT, -ENOSYS, 0 };
 static const int disarm_errors[] = { -EAGAIN, -ESRCH, 0 };
 static const int arm_errors[] = { -EINVAL, -EBUSY, -ENOMEM, -ESRCH, 0 };
 static const int arm_shared_errors[] = { -EINVAL, -EPERM, -EBUSY, -ENOMEM, -ESRCH, 0 };
@@ -296,18 +297,18 @@ static int check_lookup(struct ferry_mmu *mmu, ferry_va va, uint32_t pages, uint
 	return answer(check, err, lookup_errors);
 }
 
-/* The host may not be able to say: then there may be a page anywhere. */
-static ferry_va check_next_present(struct ferry_mmu *mmu, ferry_va start, ferry_va end)
+static int check_present_run(struct ferry_mmu *mmu, ferry_va *start, ferry_va end, ferry_va *stop)
 {
 	struct ferry_mmu_check *check = check_of(mmu);
-	ferry_va found = start;
+	ferry_va from = *start;
+	int err = -ENOSYS;
 
 	begin(check);
-	FERRY_ASSERT(start < end && start == ferry_page_down(start));
-	if (check->below->ops->next_present != NULL)
-		found = check->below->ops->next_present(check->below, start, end);
-	FERRY_ASSERT(found >= start && found <= end);
-	return found;
+	FERRY_ASSERT(from < end && from == ferry_page_down(from));
+	if (check->below->ops->present_run != NULL)
+		err = check->below->ops->present_run(check->below, start, end, stop);
+	FERRY_ASSERT(err != 0 || (*start >= from && *start < *stop && *stop <= end));
+	return answer(check, err, present_run_errors);
 }
 
 /* Any error of the host will do: the page is as it was then. */
@@ -453,7 +454,7 @@ static const struct ferry_mmu_ops check_ops = {
 	.unprotect = check_unprotect,
 	.wake = check_wake,
 	.lookup = check_lookup,
-	.next_present = check_next_present,
+	.present_run = check_present_run,
 	.reclaim_exclusive = check_reclaim_exclusive,
 	.settle = check_settle,
 	.locate = check_locate,

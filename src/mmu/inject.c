@@ -150,12 +150,12 @@ static int inject_lookup(struct ferry_mmu *mmu, ferry_va va, uint32_t pages, uin
 	return err;
 }
 
-static ferry_va inject_next_present(struct ferry_mmu *mmu, ferry_va start, ferry_va end)
+static int inject_present_run(struct ferry_mmu *mmu, ferry_va *start, ferry_va end, ferry_va *stop)
 {
 	struct ferry_mmu *below = inject_of(mmu)->below;
 
-	return below->ops->next_present == NULL ? start
-						: below->ops->next_present(below, start, end);
+	return below->ops->present_run == NULL ? -ENOSYS
+					       : below->ops->present_run(below, start, end, stop);
 }
 
 static int inject_reclaim_exclusive(struct ferry_mmu *mmu, ferry_va va, uint32_t pages)
@@ -287,7 +287,7 @@ static const struct ferry_mmu_ops inject_ops = {
 	.unprotect = inject_unprotect,
 	.wake = inject_wake,
 	.lookup = inject_lookup,
-	.next_present = inject_next_present,
+	.present_run = inject_present_run,
 	.reclaim_exclusive = inject_reclaim_exclusive,
 	.settle = inject_settle,
 	.locate = inject_locate,

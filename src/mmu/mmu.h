@@ -43,6 +43,8 @@
 #ifndef FERRY_MMU_MMU_H
 #define FERRY_MMU_MMU_H
 
+#include <errno.h>
+
 #include "base/types.h"
 
 /* What lookup() says of one page of the program. */
@@ -118,9 +120,12 @@ struct ferry_mmu_ops {
 	void (*wake)(struct ferry_mmu *mmu, ferry_va va, uint64_t pages);
 	/* flags[i] = enum ferry_mmu_page bits of page i. => 0, -ESRCH, -EIO. */
 	int (*lookup)(struct ferry_mmu *mmu, ferry_va va, uint32_t pages, uint8_t *flags);
-	/* => address of the first page in [start, end) at which anything is present, or end. May be
-	 * NULL: then callers look up everything. */
-	ferry_va (*next_present)(struct ferry_mmu *mmu, ferry_va start, ferry_va end);
+	/*
+	 * Pages in a row that are there: the first of them in [*start, end), and maybe more.
+	 * => 0 with *start and *stop, -ENOENT (there is none), -ENOSYS (the host cannot say). May be
+	 * NULL, as if it could not.
+	 */
+	int (*present_run)(struct ferry_mmu *mmu, ferry_va *start, ferry_va end, ferry_va *stop);
 
 	/*
 	 * The node to which a page of the host's making belongs: node, if its memory is there or
@@ -189,5 +194,15 @@ struct ferry_mmu {
 	const struct ferry_mmu_ops *ops;
 	struct ferry_mmu_caps caps;
 };
+
+/* => where to look for the first page of [start, end): end, if there is none. */
+static inline ferry_va ferry_mmu_next_present(struct ferry_mmu *mmu, ferry_va start, ferry_va end)
+{
+	ferry_va at = start, stop;
+	int err = mmu->ops->present_run == NULL ? -ENOSYS
+						: mmu->ops->present_run(mmu, &at, end, &stop);
+
+	return err == 0 ? at : err == -ENOENT ? end : start;
+}
 
 #endif

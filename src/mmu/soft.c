@@ -516,10 +516,10 @@ static int soft_lookup(struct ferry_mmu *mmu, ferry_va va, uint32_t pages, uint8
 	return err;
 }
 
-static ferry_va soft_next_present(struct ferry_mmu *mmu, ferry_va start, ferry_va end)
+static int soft_present_run(struct ferry_mmu *mmu, ferry_va *start, ferry_va end, ferry_va *stop)
 {
 	struct ferry_soft *soft = soft_of(mmu);
-	ferry_va va = start;
+	ferry_va va = *start;
 
 	ferry_soft_step(soft);
 	ferry_soft_lock(soft);
@@ -531,8 +531,12 @@ static ferry_va soft_next_present(struct ferry_mmu *mmu, ferry_va start, ferry_v
 				     ? soft->options.base
 				     : end;
 	}
+	*start = va;
+	while (va < end && look(soft, ferry_soft_mapped_at(soft, va)) != 0)
+		va += FERRY_PAGE_SIZE;
+	*stop = va;
 	ferry_soft_unlock(soft);
-	return va < end ? va : end;
+	return *start < end ? 0 : -ENOENT;
 }
 
 static int why_not_reclaim(struct ferry_soft *soft, ferry_va va)
@@ -754,7 +758,7 @@ static const struct ferry_mmu_ops soft_ops = {
 	.unprotect = soft_unprotect,
 	.wake = soft_wake,
 	.lookup = soft_lookup,
-	.next_present = soft_next_present,
+	.present_run = soft_present_run,
 	.reclaim_exclusive = soft_reclaim_exclusive,
 	.fill = soft_fill,
 	.drop = soft_drop,

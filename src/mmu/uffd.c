@@ -437,27 +437,27 @@ static int uffd_lookup(struct ferry_mmu *mmu, ferry_va va, uint32_t pages, uint8
 	return special && uffd->scans ? mark_special(uffd, va, pages, flags) : 0;
 }
 
-static ferry_va uffd_next_present(struct ferry_mmu *mmu, ferry_va start, ferry_va end)
+static int uffd_present_run(struct ferry_mmu *mmu, ferry_va *start, ferry_va end, ferry_va *stop)
 {
 	struct page_region found[1];
 	struct pm_scan_arg scan = {
 		.size = sizeof(scan),
-		.start = start,
+		.start = *start,
 		.end = end,
 		.vec = (uint64_t)(uintptr_t)found,
 		.vec_len = 1,
-		.max_pages = 1,
+		.max_pages = FERRY_HUGE_PAGES,
 		.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
-		.return_mask = PAGE_IS_PRESENT,
 	};
-	long n;
+	long n = -ENOSYS;
 
-	if (!uffd_of(mmu)->scans)
-		return start;
-	n = ferry_sys3(SYS_ioctl, uffd_of(mmu)->pagemap, PAGEMAP_SCAN, &scan);
-	if (n < 0)
-		return start;
-	return n > 0 ? found[0].start : end;
+	if (uffd_of(mmu)->scans)
+		n = ferry_sys3(SYS_ioctl, uffd_of(mmu)->pagemap, PAGEMAP_SCAN, &scan);
+	if (n <= 0)
+		return n < 0 ? -ENOSYS : -ENOENT;
+	*start = found[0].start;
+	*stop = found[0].end;
+	return 0;
 }
 
 static int uffd_enter_zero(struct ferry_mmu *mmu, ferry_va va)
@@ -689,7 +689,7 @@ static const struct ferry_mmu_ops uffd_ops = {
 	.unprotect = uffd_unprotect,
 	.wake = uffd_wake,
 	.lookup = uffd_lookup,
-	.next_present = uffd_next_present,
+	.present_run = uffd_present_run,
 	.reclaim_exclusive = uffd_reclaim_exclusive,
 	.settle = uffd_settle,
 	.locate = uffd_locate,

@@ -42,6 +42,8 @@ struct work {
 	bool others[CANDIDATES];
 	uint8_t look[LOOK];
 	const struct ferry_region *region; /* that is looked at, NULL: none. lock held */
+	const struct ferry_pte *leaf;      /* of labels, of leaf_va; or NULL */
+	uint64_t leaf_va;
 };
 
 static bool by_host(const struct ferry_space *space)
@@ -176,6 +178,22 @@ static void decide(struct work *w)
 
 /* --- looking -------------------------------------------------------------------------------- */
 
+/* The label of a page; the leaf that it is in is kept for the next one. As long as we map the object
+ * the leaf stays its. */
+static int32_t label_at(struct work *w, uint64_t object_va)
+{
+	struct ferry_pte pte;
+
+	if (w->leaf == NULL || w->leaf_va != ferry_huge_down(object_va)) {
+		w->leaf_va = ferry_huge_down(object_va);
+		w->leaf = ferry_ptable_leaf(w->space->host.labels, object_va);
+	}
+	if (w->leaf == NULL)
+		return FERRY_NO_LABEL;
+	pte.word = __atomic_load_n(&w->leaf[ferry_entry_index(object_va)].word, __ATOMIC_RELAXED);
+	return ferry_label_of(pte);
+}
+
 /* A page of w->region. */
 static void look_at(struct work *w, ferry_va va, uint8_t flags, int32_t target, uint8_t *reason)
 {
@@ -184,7 +202,7 @@ static void look_at(struct work *w, ferry_va va, uint8_t flags, int32_t target, 
 	int32_t node = FERRY_NO_LABEL;
 
 	if (region != NULL) {
-		node = ferry_labels_get(w->space->host.labels, object_va);
+		node = label_at(w, object_va);
 		node = node == FERRY_NO_LABEL ? (int32_t)region->home : node;
 	}
 	if ((flags & FERRY_MMU_PRESENT) == 0) {
@@ -210,14 +228,35 @@ static void look_at(struct work *w, ferry_va va, uint8_t flags, int32_t target, 
 	}
 }
 
+/* Only whether pages are there: nobody has to know whose they are. => false: the host cannot say. */
+static bool look_for_presence(struct work *w, ferry_va va, uint32_t pages)
+{
+	const struct ferry_mmu_ops *ops = w->space->mmu->ops;
+	ferry_va at = va, end = va + ((ferry_va)pages << FERRY_PAGE_SHIFT), stop;
+	int err = ops->present_run == NULL ? -ENOSYS : 0;
+
+	memset(w->look, 0, pages);
+	while (err == 0 && at < end) {
+		err = ops->present_run(w->space->mmu, &at, end, &stop);
+		if (err != 0)
+			break;
+		memset(w->look + ((at - va) >> FERRY_PAGE_SHIFT), FERRY_MMU_PRESENT,
+		       (stop - at) >> FERRY_PAGE_SHIFT);
+		at = stop;
+	}
+	return err != -ENOSYS;
+}
+
 /* Whether pages are there in no region, the mmu cannot be asked: the host's move tells. */
 static void look_up(struct work *w, ferry_va va, uint32_t pages)
 {
-	const struct ferry_region *region = w->region;
 	struct ferry_mmu *mmu = w->space->mmu;
 
-	if (region == NULL || mmu->ops->lookup(mmu, va, pages, w->look) != 0)
-		memset(w->look, region == NULL ? FERRY_MMU_PRESENT : 0, pages);
+	if (w->region == NULL)
+		memset(w->look, FERRY_MMU_PRESENT, pages);
+	else if ((!w->move_all || !look_for_presence(w, va, pages)) &&
+		 mmu->ops->lookup(mmu, va, pages, w->look) != 0)
+		memset(w->look, 0, pages);
 }
 
 /*
@@ -295,7 +334,7 @@ static void add_unlabelled(struct work *w, const struct ferry_region *region, fe
 		struct ferry_object_run *last = &w->runs[w->run_count > 0 ? w->run_count - 1 : 0];
 
 		if ((w->look[i] & FERRY_MMU_PRESENT) == 0 ||
-		    ferry_labels_get(w->space->host.labels, object_va) != FERRY_NO_LABEL)
+		    label_at(w, object_va) != FERRY_NO_LABEL)
 			continue;
 		if (w->run_count > 0 && last->node == (int32_t)region->home &&
 		    last->object_va + ((uint64_t)last->pages << FERRY_PAGE_SHIFT) == object_va)
@@ -315,7 +354,6 @@ static void add_unlabelled(struct work *w, const struct ferry_region *region, fe
 static bool label_next(struct work *w, ferry_va *va, ferry_va end)
 {
 	struct ferry_space *space = w->space;
-	const struct ferry_mmu_ops *ops = space->mmu->ops;
 	const struct ferry_region *regions = ferry_books_regions(space->books);
 	uint32_t i = ferry_region_index(space->books, *va);
 	ferry_va stop;
@@ -327,8 +365,7 @@ static bool label_next(struct work *w, ferry_va *va, ferry_va end)
 	if (*va < regions[i].start)
 		*va = regions[i].start;
 	stop = regions[i].end < end ? regions[i].end : end;
-	if (ops->next_present != NULL)
-		*va = ops->next_present(space->mmu, *va, stop);
+	*va = ferry_mmu_next_present(space->mmu, *va, stop);
 	if (stop - *va > (ferry_va)LOOK << FERRY_PAGE_SHIFT)
 		stop = *va + ((ferry_va)LOOK << FERRY_PAGE_SHIFT);
 	if (*va < stop)

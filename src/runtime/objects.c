@@ -407,17 +407,18 @@ void ferry_objects_placed(struct ferry_keeper *keeper, struct ferry_keeper_proce
 {
 	struct ferry_object_run run = {
 		.object_va = msg->a,
-		.pages = 1,
+		.pages = (uint32_t)msg->b,
 		.node = msg->node,
 		.adopt = 1,
 	};
 
-	if (msg->node < 0 || (uint32_t)msg->node >= keeper->machine->node_count)
+	if (msg->node < 0 || (uint32_t)msg->node >= keeper->machine->node_count ||
+	    msg->b > FERRY_HUGE_PAGES)
 		return;
-	/* A page that somebody else was faster with goes back to its node. */
-	if (may_name(keeper, process, run.object_va, 1))
+	/* Pages that somebody else was faster with go back to their node. */
+	if (may_name(keeper, process, run.object_va, run.pages))
 		ferry_labels_move(keeper->labels, &run, 0, label_changed, keeper);
-	ferry_lease_give_label(keeper, process, (uint32_t)msg->node, 1);
+	ferry_lease_give_label(keeper, process, (uint32_t)msg->node, run.pages);
 }
 
 static void relabel_run(struct ferry_keeper *keeper, const struct ferry_keeper_process *process,

@@ -268,7 +268,7 @@ int ferry_shared_settle(struct ferry_agent *agent, ferry_va start, ferry_va end)
 
 /* --- what the core asks for ----------------------------------------------------------------- */
 
-static void host_placed(void *context, uint64_t object_va, uint32_t node)
+static void host_placed(void *context, uint64_t object_va, uint32_t pages, uint32_t node)
 {
 	struct ferry_agent *agent = context;
 	const struct ferry_msg msg = {
@@ -276,6 +276,7 @@ static void host_placed(void *context, uint64_t object_va, uint32_t node)
 		.kind = FERRY_MSG_PLACED,
 		.node = (int32_t)node,
 		.a = object_va,
+		.b = pages,
 	};
 
 	/* A keeper that is gone keeps no books. */

@@ -31,21 +31,21 @@ static void changed(void *context, int32_t from, int32_t to, uint64_t pages)
 		*leased_of(sharing, from) -= pages;
 }
 
-static void keeper_placed(void *context, uint64_t object_va, uint32_t node)
+static void keeper_placed(void *context, uint64_t object_va, uint32_t pages, uint32_t node)
 {
 	struct sharing *sharing = sharing_of(context);
 	struct rig *rig = context;
 	struct ferry_object_run run = {
 		.object_va = object_va,
-		.pages = 1,
+		.pages = pages,
 		.node = (int32_t)node,
 		.adopt = 1,
 	};
 
 	ferry_labels_move(sharing->labels, &run, 0, changed, sharing);
-	FERRY_ASSERT(rig->leased[node] > 0);
-	rig->leased[node]--;
-	--*leased_of(sharing, (int32_t)node);
+	FERRY_ASSERT(rig->leased[node] >= pages);
+	rig->leased[node] -= pages;
+	*leased_of(sharing, (int32_t)node) -= pages;
 }
 
 static int keeper_relabel(void *context, struct ferry_object_run *runs, uint32_t count)

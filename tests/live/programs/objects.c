@@ -12,7 +12,7 @@
 
 #include "live.h"
 
-enum { PAGES = 64, BYTES = PAGES * PAGE };
+enum { PAGES = 64, BYTES = PAGES * PAGE, AROUND = 16 };
 
 static void *pages_of(void **pages, char *memory, size_t count)
 {
@@ -164,7 +164,8 @@ static void with_a_child(char *memory)
 	hear(up[0]);
 	LIVE_EXPECT(move(0, memory, PAGES, 1, status, FERRY_MOVE), 0);
 	EXPECT_ALL(status, PAGES / 2, -EACCES);
-	EXPECT_ALL(status + PAGES / 2, PAGES / 2, 1);
+	/* The kernel may have mapped neighbours of what the child read. */
+	EXPECT_ALL(status + PAGES / 2 + AROUND, PAGES / 2 - AROUND, 1);
 	LIVE_EXPECT(move(0, memory, PAGES, 0, status, FERRY_MOVE), 0);
 	EXPECT_ALL(status, PAGES, 0); /* on their target: nobody is asked */
 	move_to(memory, PAGES, 2, FERRY_MOVE_ALL);
