@@ -39,8 +39,8 @@ const char *ferry_version(void);
  * pages:  count addresses in that process; rounded down to their pages.
  * nodes:  count target nodes, or NULL to ask only.
  * status: count results: node number >= 0, or -errno of that page:
- *         -ENOENT absent, -EFAULT no mapping or only the zero page, -EACCES shared with another
- *         process, -EBUSY busy or pinned, -EPERM locked, -ENOMEM target full.
+ *         -ENOENT absent, -EFAULT no mapping or only the zero page, -EACCES other processes have
+ *         it in their page tables, too, -EBUSY busy or pinned, -EPERM locked, -ENOMEM target full.
  * flags:  FERRY_MOVE (0 means the same) or FERRY_MOVE_ALL, and a contract.
  *
  * Returns the number of pages that should have moved and did not (0: all did), or -errno; then

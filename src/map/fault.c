@@ -470,8 +470,8 @@ static int leave_to_host(const struct service *s)
 	return err == -EAGAIN ? FERRY_FAULT_RETRY : wake(s, s->va, 1);
 }
 
-/* Makes pages from va on; those that somebody else has made meanwhile are passed over. => 0, or what
- * was in the way of the first one. */
+/* Makes pages from va on; those that somebody else has made meanwhile are passed over. => 0, or
+ * what was in the way of the first one. */
 static int make_shared(const struct service *s, uint32_t pages)
 {
 	const struct ferry_frame frame = { .node = s->run.first.node };

@@ -122,8 +122,8 @@ struct ferry_mmu_ops {
 	int (*lookup)(struct ferry_mmu *mmu, ferry_va va, uint32_t pages, uint8_t *flags);
 	/*
 	 * Pages in a row that are there: the first of them in [*start, end), and maybe more.
-	 * => 0 with *start and *stop, -ENOENT (there is none), -ENOSYS (the host cannot say). May be
-	 * NULL, as if it could not.
+	 * => 0 with *start and *stop, -ENOENT (there is none), -ENOSYS (the host cannot say). May
+	 * be NULL, as if it could not.
 	 */
 	int (*present_run)(struct ferry_mmu *mmu, ferry_va *start, ferry_va end, ferry_va *stop);
 

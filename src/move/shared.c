@@ -178,8 +178,8 @@ static void decide(struct work *w)
 
 /* --- looking -------------------------------------------------------------------------------- */
 
-/* The label of a page; the leaf that it is in is kept for the next one. As long as we map the object
- * the leaf stays its. */
+/* The label of a page; the leaf that it is in is kept for the next one. As long as we map the
+ * object the leaf stays its. */
 static int32_t label_at(struct work *w, uint64_t object_va)
 {
 	struct ferry_pte pte;
@@ -228,7 +228,8 @@ static void look_at(struct work *w, ferry_va va, uint8_t flags, int32_t target, 
 	}
 }
 
-/* Only whether pages are there: nobody has to know whose they are. => false: the host cannot say. */
+/* Only whether pages are there: nobody has to know whose they are. => false: the host cannot say.
+ */
 static bool look_for_presence(struct work *w, ferry_va va, uint32_t pages)
 {
 	const struct ferry_mmu_ops *ops = w->space->mmu->ops;

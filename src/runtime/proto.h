@@ -70,8 +70,8 @@ enum ferry_msg_kind {
 				node = as above; -ENOSPC, -ENOMEM. */
 	FERRY_MSG_MAPPED,    /* agent -> keeper on up, no answer. a = objects that it maps still,
 				words = an object address in each. */
-	FERRY_MSG_PLACED,    /* agent -> keeper on up, no answer. b pages of its lease of node are the
-				object's from now on, for those from object address a on. */
+	FERRY_MSG_PLACED,    /* agent -> keeper on up, no answer. b pages of its lease of node are
+				the object's from now on, for those from object address a on. */
 	FERRY_MSG_RELABEL,   /* agent -> keeper on up. a = count. fds: a memfd with as many struct
 				ferry_object_run (map/object.h), of objects that it maps. Answer OK
 				when the keeper has set their `done`. */

@@ -4,8 +4,9 @@
 
 The machine is the one that PID belongs to. All pages of all its processes go to one node after the
 other until WORK/mover.stop is there or the machine has ended. What each move says is appended to
-WORK/moves; move_flags in the environment are options of it. A process that cannot be moved may be between two images of an exec, or ending; one that
-lives and still cannot be moved after PATIENCE_S is told in WORK/mover.bad.
+WORK/moves; move_flags in the environment are options of it. A process that cannot be moved may be
+between two images of an exec, or ending; one that lives and still cannot be moved after PATIENCE_S
+is told in WORK/mover.bad.
 """
 
 import json

@@ -47,8 +47,8 @@ start_server() {
 check_tables() {
 	local sums
 	sums=$(ask "SELECT sum(abalance), (SELECT sum(bbalance) FROM pgbench_branches),
-		(SELECT sum(tbalance) FROM pgbench_tellers), (SELECT sum(delta) FROM pgbench_history)
-		FROM pgbench_accounts") || fail "psql"
+		(SELECT sum(tbalance) FROM pgbench_tellers),
+		(SELECT sum(delta) FROM pgbench_history) FROM pgbench_accounts") || fail "psql"
 	[ "$(tr '|' '\n' <<<"$sums" | sort -u | wc -l)" = 1 ] && [ "$sums" != "|||" ] ||
 		fail "the sums differ: $sums"
 	[ "$(ask 'SELECT count(*) FROM pgbench_accounts')" = "$1" ] || fail "accounts were lost"
