@@ -269,13 +269,14 @@ static void check_flight(struct check *c, const struct ferry_flight *flight, uin
 		struct ferry_pte pte = ferry_ptable_get(c->space->books, page->va);
 		struct ferry_frame frame = ferry_pte_frame(pte);
 		bool away = !page->entered && !page->gone;
+		bool in = page->entered && !page->gone;
 
 		/* Of a split huge frame both sides are kept until all of it is in. */
 		if (page->entered && !flight->split)
 			continue;
-		if (!page->entered || page->gone)
+		if (!in || flight->home)
 			use_flight_frame(c, page->va, page->target, pages);
-		if (!away)
+		if (!away && (!in || !flight->home))
 			use_flight_frame(c, page->va, page->source, pages);
 		if (!away)
 			continue;

@@ -79,8 +79,6 @@ void ferry_labels_move(struct ferry_books *labels, struct ferry_object_run *run,
 	};
 
 	run->done = 0;
-	if (run->adopt)
-		room = UINT64_MAX;
 	while (run->done < run->pages) {
 		uint64_t va = run->object_va + ((uint64_t)run->done << FERRY_PAGE_SHIFT);
 		uint32_t left = FERRY_HUGE_PAGES -

@@ -28,7 +28,7 @@ struct ferry_object_run {
 	uint32_t pages;
 	uint32_t done; /* out: the first so many have it */
 	int32_t node;
-	uint32_t adopt; /* 1: only those without a label get it, with room or without */
+	uint32_t adopt; /* 1: only those without a label get it */
 };
 
 /* Is told of pages that went from a node (FERRY_NO_LABEL: from none) to another (or to none). */

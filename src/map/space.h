@@ -54,6 +54,7 @@ struct ferry_flight {
 	struct ferry_flight *next; /* (s) */
 	uint32_t count;            /* (s) */
 	bool split;                /* (s) pages of one huge frame, by their place in it */
+	bool home;                 /* (s) its pages go back to where they were */
 	uint64_t started_ns;       /* when its first page left */
 	struct ferry_flight_page pages[FERRY_BATCH_MAX];
 };

@@ -360,7 +360,7 @@ static void out_partly(struct ferry_mover *m, uint32_t done, int err)
 	ferry_flight_split(m->space, &m->flight);
 	for (uint32_t i = done; i < FERRY_HUGE_PAGES; i++)
 		m->flight.pages[i].entered = true; /* it never left */
-	m->home = true;
+	m->flight.home = true; /* only a part of it would leave */
 	m->events |= err == -EAGAIN;
 }
 
@@ -415,7 +415,7 @@ static void out_small(struct ferry_mover *m, uint32_t n, size_t *next)
 
 void ferry_mover_out(struct ferry_mover *m, uint32_t n, size_t *next)
 {
-	m->home = false;
+	m->flight.home = false;
 	m->flight.split = false;
 	m->flight.started_ns = ferry_os->now_ns();
 	if (m->flight.pages[0].source.huge)
@@ -795,6 +795,7 @@ void ferry_mover_in(struct ferry_mover *m, bool home)
 {
 	uint32_t tries = 0;
 
+	m->flight.home = home;
 	for (uint32_t k = 0; k < m->flight.count && m->space->gone == 0;) {
 		const struct ferry_flight_page *page = &m->flight.pages[k];
 		uint32_t done;

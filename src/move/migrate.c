@@ -120,7 +120,7 @@ static void run_batch(struct ferry_mover *m, size_t *next)
 	out = depart(m, next);
 	ferry_lock_release(&space->lock);
 	if (out) {
-		bool home = m->home || ferry_mover_copy(m) != 0;
+		bool home = m->flight.home || ferry_mover_copy(m) != 0;
 
 		ferry_lock_acquire(&space->lock);
 		ferry_mover_forget(m);

@@ -67,7 +67,6 @@ struct ferry_mover {
 	struct ferry_run
 		huge_source; /* what to copy if it is a huge frame: an event may split it */
 	struct ferry_run huge_target;
-	bool home;          /* the flight goes back: only a part of a huge frame would leave */
 	uint32_t wanted;    /* pages of the batch that have the first one's target */
 	struct ferry_nodeset full; /* target nodes without a frame, until one leaves them */
 

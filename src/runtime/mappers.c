@@ -94,6 +94,11 @@ static void look_at_row(const struct ferry_agent *agent, const struct row *row)
 {
 	const struct ferry_process *processes = ferry_machine_processes(agent->machine);
 
+	/* In another pid namespace than the keeper's their numbers are not those of our /proc. */
+	if (processes[ferry_door.process].pid != agent->proc_pid) {
+		mark_all(row);
+		return;
+	}
 	for (uint32_t i = 0; i < FERRY_PROCESSES_MAX; i++) {
 		uint32_t state = __atomic_load_n(&processes[i].state, __ATOMIC_ACQUIRE);
 		int32_t pid = __atomic_load_n(&processes[i].pid, __ATOMIC_RELAXED);

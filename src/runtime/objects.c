@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -20,6 +21,7 @@
 enum {
 	OBJECTS_MAX = 16384,
 	RUNS_MAX = 4096, /* of a message */
+	ADOPT_MOST = 4, /* times its capacity that a node may be charged */
 	SPARE_PAGES = 4096, /* addresses kept behind an object, for its growth */
 	NAME_BYTES = 256,
 };
@@ -412,24 +414,38 @@ void ferry_objects_placed(struct ferry_keeper *keeper, struct ferry_keeper_proce
 		.adopt = 1,
 	};
 
+	/* No process can give more than it has. */
 	if (msg->node < 0 || (uint32_t)msg->node >= keeper->machine->node_count ||
-	    msg->b > FERRY_HUGE_PAGES)
+	    msg->b > FERRY_HUGE_PAGES || msg->b > process->leases[msg->node])
 		return;
 	/* Pages that somebody else was faster with go back to their node. */
 	if (may_name(keeper, process, run.object_va, run.pages))
-		ferry_labels_move(keeper->labels, &run, 0, label_changed, keeper);
+		ferry_labels_move(keeper->labels, &run, run.pages, label_changed, keeper);
 	ferry_lease_give_label(keeper, process, (uint32_t)msg->node, run.pages);
+}
+
+/* What is there already is charged, with room or without; but nobody shows the keeper that it is.
+ */
+static uint64_t room_to_adopt(const struct ferry_keeper *keeper, uint32_t index)
+{
+	const struct ferry_node *node = &ferry_machine_nodes(keeper->machine)[index];
+	uint64_t most = node->capacity_pages * ADOPT_MOST;
+
+	return most > node->leased_pages ? most - node->leased_pages : 0;
 }
 
 static void relabel_run(struct ferry_keeper *keeper, const struct ferry_keeper_process *process,
 			struct ferry_object_run *run)
 {
+	uint64_t room;
+
 	run->done = 0;
 	if (run->node < 0 || !ferry_machine_has_memory(keeper->machine, run->node) ||
 	    !may_name(keeper, process, run->object_va, run->pages))
 		return;
-	ferry_labels_move(keeper->labels, run, ferry_lease_free(keeper, (uint32_t)run->node),
-			  label_changed, keeper);
+	room = run->adopt != 0 ? room_to_adopt(keeper, (uint32_t)run->node)
+			       : ferry_lease_free(keeper, (uint32_t)run->node);
+	ferry_labels_move(keeper->labels, run, room, label_changed, keeper);
 }
 
 void ferry_objects_relabel(struct ferry_keeper *keeper, struct ferry_keeper_process *process,
@@ -587,4 +603,22 @@ void ferry_objects_expire(struct ferry_keeper *keeper, uint64_t now_ns)
 uint64_t ferry_objects_deadline(const struct ferry_keeper *keeper)
 {
 	return keeper->objects->look_ns;
+}
+
+void ferry_objects_destroy(struct ferry_keeper *keeper)
+{
+	struct ferry_keeper_objects *objects = keeper->objects;
+
+	while (objects != NULL && objects->first != NULL)
+		forget_object(keeper, objects->first);
+	if (keeper->labels != NULL)
+		(void)munmap(keeper->labels, FERRY_BOOKS_SIZE_BYTES);
+	if (objects != NULL) {
+		free(objects->extents);
+		free(objects->spans);
+		(void)close(keeper->labels_fd);
+	}
+	free(objects);
+	keeper->objects = NULL;
+	keeper->labels = NULL;
 }

@@ -30,6 +30,8 @@ enum ferry_object_kind {
 
 /* Makes the labels. => 0, -errno. */
 FERRY_MUST_CHECK int ferry_objects_init(struct ferry_keeper *keeper);
+/* Forgets all objects, and what they were kept in. */
+void ferry_objects_destroy(struct ferry_keeper *keeper);
 /* Messages of an agent; those with an answer send it. */
 void ferry_objects_attach(struct ferry_keeper *keeper, struct ferry_keeper_process *process,
 			  const struct ferry_msg *msg);

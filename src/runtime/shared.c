@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -21,6 +22,7 @@ enum {
 	RELABEL_ROUNDS = 4,
 	MOVE_PAGES = 1024, /* of a call of the host's */
 	MOVE_UNWRITTEN = INT_MIN,
+	KEEPER_WAIT_MS = 100,
 };
 
 /* --- what is an object ---------------------------------------------------------------------- */
@@ -279,6 +281,12 @@ static void host_placed(void *context, uint64_t object_va, uint32_t pages, uint3
 		.b = pages,
 	};
 
+	struct pollfd poll = {.fd = agent->up, .events = POLLOUT};
+
+	/* One that stands still is not waited for with the space locked: these pages are without a
+	 * label then. */
+	if (ferry_sys3(SYS_poll, &poll, 1, KEEPER_WAIT_MS) != 1)
+		return;
 	/* A keeper that is gone keeps no books. */
 	if (ferry_proto_send(agent->up, &msg, NULL, 0))
 		__atomic_store_n(&agent->keeper_gone, true, __ATOMIC_RELEASE);

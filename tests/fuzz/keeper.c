@@ -15,11 +15,13 @@
 #include <unistd.h>
 
 #include "fuzz.h"
+#include "map/object.h"
 #include "runtime/clients.h"
 #include "runtime/join.h"
 #include "runtime/keeper.h"
 #include "runtime/lease.h"
 #include "runtime/mems.h"
+#include "runtime/objects.h"
 
 enum { NODES = 3, MEMBERS = 4, STEPS = 64 };
 
@@ -52,6 +54,7 @@ static void begin(void)
 	keeper.recalls = calloc(NODES, sizeof(*keeper.recalls));
 	FUZZ_CHECK(keeper.machine != NULL && keeper.recalls != NULL);
 	ferry_machine_layout(keeper.machine, NODES);
+	FUZZ_CHECK(ferry_objects_init(&keeper) == 0);
 	for (uint32_t i = 0; i < NODES; i++)
 		ferry_machine_nodes(keeper.machine)[i].capacity_pages = i * 200;
 	/* With room for agents to sleep: what they have in advance is of the first with memory. */
@@ -87,11 +90,30 @@ static void shut(int *fd)
 	*fd = -1;
 }
 
-static int some_descriptor(uint8_t kind)
+/* A memfd with runs of labels, some of them for what is there. */
+static int some_runs(struct fuzz *fuzz)
+{
+	struct ferry_object_run runs[4];
+	int fd = memfd_create("fuzz", MFD_CLOEXEC);
+
+	for (size_t i = 0; i < FERRY_ARRAY_SIZE(runs); i++)
+		runs[i] = (struct ferry_object_run){
+			.object_va = FERRY_HUGE_SIZE + (fuzz_number(fuzz) << 10),
+			.pages = (uint32_t)fuzz_number(fuzz) % 2000,
+			.node = (int32_t)fuzz_number(fuzz) % 5 - 1,
+			.adopt = fuzz_byte(fuzz) % 2,
+		};
+	FUZZ_CHECK(write(fd, runs, sizeof(runs)) == sizeof(runs));
+	return fd;
+}
+
+static int some_descriptor(struct fuzz *fuzz)
 {
 	int ends[2];
 
-	switch (kind % 5) {
+	switch (fuzz_byte(fuzz) % 6) {
+	case 5:
+		return some_runs(fuzz);
 	case 0:
 		return open("/dev/null", O_RDONLY | O_CLOEXEC);
 	case 1:
@@ -120,10 +142,20 @@ static void send_message(struct fuzz *fuzz, int socket)
 	msg.node = (int32_t)fuzz_number(fuzz) % 8 - 1;
 	msg.a = fuzz_byte(fuzz) == 7 ? (uint64_t)getpid() : fuzz_number(fuzz);
 	msg.b = fuzz_number(fuzz);
+	msg.c = fuzz_number(fuzz);
+	msg.d = fuzz_number(fuzz);
+	if (msg.kind == FERRY_MSG_RELABEL)
+		msg.a %= 5;
+	if (msg.kind == FERRY_MSG_OBJECT)
+		msg.flags %= FERRY_OBJECT_KINDS + 1;
+	if (msg.kind == FERRY_MSG_MAPPED)
+		msg.words[0] = FERRY_HUGE_SIZE;
+	if (msg.kind == FERRY_MSG_PLACED)
+		msg.a = FERRY_HUGE_SIZE + (msg.a << FERRY_PAGE_SHIFT);
 	if (fuzz_byte(fuzz) == 200)
 		msg.version = FERRY_PROTO_VERSION + 1;
 	for (uint32_t i = 0; i < fd_count; i++)
-		fds[i] = some_descriptor(fuzz_byte(fuzz));
+		fds[i] = some_descriptor(fuzz);
 	/* Nobody reads on the other side: what does not fit is lost, as it should be. */
 	(void)!ferry_proto_send(socket, &msg, fds, fd_count);
 	for (uint32_t i = 0; i < fd_count; i++)
@@ -170,9 +202,9 @@ static void connect_client(struct fuzz *fuzz)
 	pair(&packet.fds[0], &client);
 	if (fuzz_byte(fuzz) % 4 == 3) {
 		shut(&packet.fds[0]);
-		packet.fds[0] = some_descriptor(fuzz_byte(fuzz));
+		packet.fds[0] = some_descriptor(fuzz);
 	}
-	packet.fds[1] = packet.fd_count > 1 ? some_descriptor(fuzz_byte(fuzz)) : -1;
+	packet.fds[1] = packet.fd_count > 1 ? some_descriptor(fuzz) : -1;
 	ferry_clients_connect(&keeper, &packet);
 	if (keeper.clients[0] < 0)
 		shut(&client);
@@ -221,6 +253,7 @@ static void check(void)
 			leased += process->leases[node];
 			asked += process->recall[node] == FERRY_RECALL_ASKED;
 		}
+		leased += ferry_books_node_counts(keeper.labels)[node].mapped_pages;
 		over = leased > entry->capacity_pages ? leased - entry->capacity_pages : 0;
 		FUZZ_CHECK(entry->leased_pages == leased && entry->over_pages == over);
 		FUZZ_CHECK(keeper.recalls[node] == asked);
@@ -257,6 +290,7 @@ static void step(struct fuzz *fuzz)
 		break;
 	case 6:
 		ferry_lease_expire(&keeper, what < 128 ? 0 : UINT64_MAX);
+		ferry_objects_expire(&keeper, UINT64_MAX - 1);
 		break;
 	default:
 		if (member->up >= 0)
@@ -294,6 +328,7 @@ static void end(void)
 	shut(&keeper.machine_fd);
 	shut(&keeper.reserve_fd);
 	shut(&keeper.epoll_fd);
+	ferry_objects_destroy(&keeper);
 	free(keeper.machine);
 	free(keeper.recalls);
 }

@@ -73,7 +73,7 @@ end:	do
 	od
 }
 
-/* wait_until_settled() of preload_calls.c, then ferry_books_query_pages() */
+/* wait_until_settled() of preload_calls.c, then ferry_query_pages() */
 inline query(page, right) {
 	if
 	:: mutant(NO_WAITING)

@@ -42,7 +42,7 @@ static void keeper_placed(void *context, uint64_t object_va, uint32_t pages, uin
 		.adopt = 1,
 	};
 
-	ferry_labels_move(sharing->labels, &run, 0, changed, sharing);
+	ferry_labels_move(sharing->labels, &run, pages, changed, sharing);
 	FERRY_ASSERT(rig->leased[node] >= pages);
 	rig->leased[node] -= pages;
 	*leased_of(sharing, (int32_t)node) -= pages;
@@ -64,7 +64,8 @@ static int keeper_relabel(void *context, struct ferry_object_run *runs, uint32_t
 					: 0;
 
 		FERRY_ASSERT(runs[i].object_va >= SHARING_VA);
-		ferry_labels_move(sharing->labels, &runs[i], room, changed, sharing);
+		ferry_labels_move(sharing->labels, &runs[i],
+				  runs[i].adopt != 0 ? UINT64_MAX : room, changed, sharing);
 	}
 	return 0;
 }

@@ -3,10 +3,10 @@
  * mappers.c - eight processes that map one object, each at another address, while its pages move.
  *
  * Each word of a page belongs to one process, which writes its sequence of numbers to all its
- * words, page after page, and finds in them what it wrote before; the others' may only grow. One of them
- * moves pages, with MOVE_ALL and without, one is stopped and goes on again and again, one reads
- * from a file into the object with O_DIRECT, and two are killed and replaced by others, which take
- * their words over.
+ * words, page after page, and finds in them what it wrote before; the others' may only grow. One of
+ * them moves pages, with MOVE_ALL and without, one is stopped and goes on again and again, one
+ * reads from a file into the object with O_DIRECT, and two are killed and replaced by others, which
+ * take their words over.
  *
  * usage: mappers FILE    (of PAGES pages of known content; O_DIRECT is tried)
  */
