@@ -217,6 +217,8 @@ static int make_books(struct ferry_agent *agent)
 			MAP_SHARED | MAP_NORESERVE, fd, 0);
 	if (at < 0 && at > -4096)
 		return (int)at;
+	/* A core file would have all of it filled. */
+	(void)ferry_sys3(SYS_madvise, at, (long)FERRY_BOOKS_SIZE_BYTES, MADV_DONTDUMP);
 	/* Readers cannot write what only this process may write. */
 	(void)ferry_sys3(SYS_fcntl, fd, F_ADD_SEALS,
 			 F_SEAL_SHRINK | F_SEAL_GROW | 0x0010 | F_SEAL_SEAL);

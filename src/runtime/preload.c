@@ -392,6 +392,8 @@ static int map_labels(int fd)
 
 	if (at < 0 && at > -4096)
 		return (int)at;
+	/* A core file would have all of it filled. */
+	(void)ferry_sys3(SYS_madvise, at, (long)FERRY_BOOKS_SIZE_BYTES, MADV_DONTDUMP);
 	ferry_door.labels = (const struct ferry_books *)at;
 	return 0;
 }

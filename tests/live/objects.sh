@@ -26,6 +26,11 @@ kill -KILL "$agent"
 wait_until 20 all_on_2 || fail "after a kill $(shared_on 2) pages of the object are on node 2"
 "$ferry" move "$pid" --all --to 0 >"$work/move" || [ $? -eq 1 ] || fail "$(cat "$work/move")"
 [ "$(shared_on 0)" = 2048 ] || fail "$(shared_on 0) pages of the object are on node 0"
+# 64 GiB of addresses each, which a core file must not hold.
+for name in books labels; do
+	sed -n "/memfd:pageferry-$name/,/^VmFlags/p" "/proc/$pid/smaps" | grep -q '^VmFlags:.* dd' ||
+		fail "the $name would be in a core file"
+done
 touch "$work/stop"
 finish
 grep -qx fine "$work/out" || fail "the object is damaged"
