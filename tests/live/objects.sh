@@ -28,7 +28,8 @@ wait_until 20 all_on_2 || fail "after a kill $(shared_on 2) pages of the object 
 [ "$(shared_on 0)" = 2048 ] || fail "$(shared_on 0) pages of the object are on node 0"
 # 64 GiB of addresses each, which a core file must not hold.
 for name in books labels; do
-	sed -n "/memfd:pageferry-$name/,/^VmFlags/p" "/proc/$pid/smaps" | grep -q '^VmFlags:.* dd' ||
+	sed -n "/memfd:pageferry-$name/,/^VmFlags/p" "/proc/$pid/smaps" |
+		grep -q '^VmFlags:.* dd' ||
 		fail "the $name would be in a core file"
 done
 touch "$work/stop"
