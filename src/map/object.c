@@ -18,6 +18,18 @@ struct changes {
 	uint64_t pages;
 };
 
+static struct changes changes_to(struct ferry_books *labels, int32_t to,
+				 ferry_labels_changed *changed, void *context)
+{
+	return (struct changes){
+		.labels = labels,
+		.changed = changed,
+		.context = context,
+		.from = FERRY_NO_LABEL,
+		.to = to,
+	};
+}
+
 static void tally(struct ferry_books *labels, int32_t node, uint64_t pages)
 {
 	uint64_t *count;
@@ -70,13 +82,7 @@ static uint32_t label_leaf(struct changes *c, struct ferry_pte *slots, uint32_t 
 void ferry_labels_move(struct ferry_books *labels, struct ferry_object_run *run, uint64_t room,
 		       ferry_labels_changed *changed, void *context)
 {
-	struct changes c = {
-		.labels = labels,
-		.changed = changed,
-		.context = context,
-		.from = FERRY_NO_LABEL,
-		.to = run->node,
-	};
+	struct changes c = changes_to(labels, run->node, changed, context);
 
 	run->done = 0;
 	while (run->done < run->pages) {
@@ -134,13 +140,7 @@ static void clear_leaf(void *context, const struct ferry_pte *slots, uint32_t pa
 void ferry_labels_clear(struct ferry_books *labels, uint64_t start, uint64_t end,
 			ferry_labels_changed *changed, void *context)
 {
-	struct changes c = {
-		.labels = labels,
-		.changed = changed,
-		.context = context,
-		.from = FERRY_NO_LABEL,
-		.to = FERRY_NO_LABEL,
-	};
+	struct changes c = changes_to(labels, FERRY_NO_LABEL, changed, context);
 
 	each_leaf(labels, start, end, clear_leaf, &c);
 	tell(&c);

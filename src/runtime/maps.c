@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/sysmacros.h>
 
 #include "base/sys.h"
 
@@ -164,6 +165,11 @@ int ferry_maps_next(int fd, ferry_va va, struct ferry_mapping *mapping)
 	int err = query(fd, va, mapping);
 
 	return err == -ENOTTY || err == -EINVAL ? search_text(fd, va, mapping) : err;
+}
+
+uint64_t ferry_maps_device(dev_t device)
+{
+	return (uint64_t)major(device) << 32 | minor(device);
 }
 
 bool ferry_maps_have(int fd, const char *name)

@@ -3,6 +3,8 @@
 #ifndef FERRY_RUNTIME_MAPS_H
 #define FERRY_RUNTIME_MAPS_H
 
+#include <sys/types.h>
+
 #include "base/types.h"
 
 enum { FERRY_MAPPING_NAME = 256 };
@@ -26,6 +28,8 @@ struct ferry_mapping {
  * => 0, -ENOENT (none above), -errno.
  */
 FERRY_MUST_CHECK int ferry_maps_next(int fd, ferry_va va, struct ferry_mapping *mapping);
+/* => the device of a file, as stat() tells it, in the form of a mapping's device. */
+uint64_t ferry_maps_device(dev_t device);
 /* => whether any mapping has this name. */
 FERRY_MUST_CHECK bool ferry_maps_have(int fd, const char *name);
 

@@ -5,6 +5,7 @@
 
 #include "map/object.h"
 #include "runtime/lease.h"
+#include "runtime/maps.h"
 #include "runtime/segment.h"
 
 #include <dirent.h>
@@ -15,7 +16,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 enum {
@@ -500,14 +500,10 @@ void ferry_objects_look(struct ferry_keeper *keeper)
 
 /* --- life ----------------------------------------------------------------------------------- */
 
-static uint64_t device_of(const struct stat *status)
-{
-	return (uint64_t)major(status->st_dev) << 32 | minor(status->st_dev);
-}
-
 static bool is_it(const struct ferry_keeper_object *object, const struct stat *status)
 {
-	return device_of(status) == object->device && status->st_ino == object->inode;
+	return ferry_maps_device(status->st_dev) == object->device &&
+	       status->st_ino == object->inode;
 }
 
 static bool has_segment(uint64_t id)

@@ -8,7 +8,6 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 
 #include "base/sys.h"
 #include "map/region.h"
@@ -27,19 +26,14 @@ enum {
 
 /* --- what is an object ---------------------------------------------------------------------- */
 
-static uint64_t device_of(const struct stat *status)
-{
-	return (uint64_t)major(status->st_dev) << 32 | minor(status->st_dev);
-}
-
 void ferry_shared_begin(struct ferry_agent *agent)
 {
 	struct stat status;
 
 	if (ferry_sys2(SYS_fstat, agent->books_fd, &status) == 0)
-		agent->memfd_device = device_of(&status);
+		agent->memfd_device = ferry_maps_device(status.st_dev);
 	if (ferry_sys2(SYS_stat, "/dev/shm", &status) == 0)
-		agent->shm_device = device_of(&status);
+		agent->shm_device = ferry_maps_device(status.st_dev);
 }
 
 static bool begins_with(const char *text, const char *head)
